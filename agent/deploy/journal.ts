@@ -1,0 +1,77 @@
+/**
+ * What a deployment is about to do, written down before it does it. A journal that is still there when the agent starts
+ * belongs to a deployment that did not end: its files go back to the old bytes and the job is handed out anew.
+ * It holds paths, digests and the reload command, never the files' content.
+ */
+import { mkdir, readdir, readFile, rm } from "node:fs/promises"
+import { join } from "node:path"
+import * as v from "valibot"
+import { writePrivateFile } from "../../src/data-directory"
+import { AppError } from "../../src/errors"
+import { syncFolder } from "./durable-files"
+
+const Present = v.object({ sha256: v.string(), mode: v.number(), uid: v.number(), gid: v.number() })
+
+const JournalFile = v.object({
+  path: v.string(),
+  temporary: v.string(),
+  backup: v.string(),
+  /** SHA-256 of the bytes that are to be there. */
+  wanted: v.string(),
+  /** What was there; null when there was nothing. */
+  was: v.nullable(Present),
+})
+
+const Journal = v.object({
+  id: v.pipe(v.string(), v.regex(/^\d{19}$/)),
+  address: v.string(),
+  files: v.array(JournalFile),
+  /** The reload commands that were started, in order: the service may have read the new files. */
+  reloads: v.array(v.object({ key: v.string(), command: v.string() })),
+})
+
+export type JournalFile = v.InferOutput<typeof JournalFile>
+export type Journal = v.InferOutput<typeof Journal>
+
+export type JournalStore = ReturnType<typeof journalStore>
+
+export const journalStore = (folder: string) => {
+  const pathOf = (id: string) => join(folder, `${id}.json`)
+  return {
+    /** Durable when it returns. */
+    async write(journal: Journal): Promise<void> {
+      await mkdir(folder, { recursive: true, mode: 0o700 })
+      writePrivateFile(pathOf(journal.id), JSON.stringify(journal))
+    },
+
+    /** Durable when it returns: from here on the deployment counts as done, or as undone. */
+    async remove(id: string): Promise<void> {
+      await rm(pathOf(id), { force: true })
+      await syncFolder(folder)
+    },
+
+    /** Every journal, oldest first. A half-written one never has its final name, so an unreadable one is a fault to report. */
+    async all(): Promise<Journal[]> {
+      const names = await readdir(folder).catch((error) => {
+        if (error.code === "ENOENT") return []
+        throw error
+      })
+      const journals: Journal[] = []
+      for (const name of names.filter((entry) => /^\d{19}\.json$/.test(entry)).sort()) {
+        const parsed = v.safeParse(Journal, parseJson(await readFile(join(folder, name), "utf8")))
+        if (!parsed.success) throw new AppError("internal", `deployment journal ${join(folder, name)} cannot be read`)
+        journals.push(parsed.output)
+      }
+      return journals
+    },
+  }
+}
+
+const parseJson = (text: string): unknown => {
+  try {
+    return JSON.parse(text)
+  } catch {
+    // Not JSON is not a journal: the schema says so.
+    return null
+  }
+}

@@ -1,0 +1,137 @@
+/** A deployment job: fetch, check, find the key, let the engine carry out the target's plan, prove it, report. */
+import type { Logger } from "@logtape/logtape"
+import type { AgentClient, Work } from "../src/client/agent-client"
+import type { Clock } from "../src/clock"
+import type { ProbeRequest, ProbeResult } from "../src/connectors/probe"
+import { targetConnector } from "../src/connectors/targets/catalog"
+import type { Target, TargetDeps } from "../src/connectors/targets/contract"
+import { endpointIn } from "../src/connectors/targets/endpoint"
+import { messageOf } from "../src/errors"
+import type { DeployEngine } from "./deploy/engine"
+import { withLocks } from "./deploy/locks"
+import type { Keystore } from "./keystore"
+import { checkedChain } from "./material"
+import { pause, type Repeating, repeatedly } from "./waiting"
+
+export interface DeploymentJobDeps {
+  readonly client: AgentClient
+  readonly keystore: Keystore
+  readonly engine: DeployEngine
+  readonly targetDeps: TargetDeps
+  readonly clock: Clock
+  readonly log: Logger
+  readonly repeating: Repeating
+  readonly verification: { readonly isEnabled: boolean; readonly delayMs: number; readonly timeoutMs: number }
+  probe(request: ProbeRequest): Promise<ProbeResult>
+}
+
+const longestError = 8192
+
+/** Names the step in front of what went wrong in it: the words operators search their logs for. */
+const during = async <R>(step: string, task: () => R | Promise<R>): Promise<R> => {
+  try {
+    return await task()
+  } catch (error) {
+    throw new Error(`${step}: ${messageOf(error)}`, { cause: error })
+  }
+}
+
+const open = ({ targetDeps }: DeploymentJobDeps, work: Work): Promise<Target | null> =>
+  during("connector init failed", () => {
+    if (!work.target_type) return null
+    return targetConnector(work.target_type).open(work.target_config ?? {}, targetDeps)
+  })
+
+/** Whether the job ended well. What went wrong is reported as the job's error. */
+export const runDeploymentJob = async (deps: DeploymentJobDeps, work: Work): Promise<boolean> => {
+  const { client, log } = deps
+  const jobId = work.id
+  const report = (status: "Running" | "Completed" | "Failed", error?: string) =>
+    client
+      .reportStatus(jobId, error === undefined ? { status } : { status, error: error.slice(0, longestError) })
+      .catch((problem) => log.warn("job {jobId}: report failed: {error}", { jobId, status, error: messageOf(problem) }))
+
+  await report("Running")
+  try {
+    // One deployment per target at a time, whatever the files: two could leave a mixture of both.
+    await withLocks([`target ${work.target_id ?? ""}`], () => deploy(deps, work))
+  } catch (error) {
+    log.error("job {jobId} failed: {error}", { jobId, certificateId: work.certificate_id, error: messageOf(error) })
+    await report("Failed", messageOf(error))
+    return false
+  }
+  await report("Completed")
+  return true
+}
+
+const deploy = async (deps: DeploymentJobDeps, work: Work): Promise<void> => {
+  const { client, keystore, engine, clock, log, repeating } = deps
+  const { leaf, certPem, chainPem } = await during("cert fetch failed", async () => {
+    const answer = await repeatedly(repeating, () => client.certificate(work.certificate_id, work.version_id ?? null))
+    return checkedChain(answer, work.fingerprint_sha256 || null, clock.now())
+  })
+  const { slot, keyPem } = await during("key read failed", () => keystore.keyFor(work.certificate_id, leaf.der))
+  const target = await open(deps, work)
+  if (target !== null) {
+    await during("deployment failed", async () => {
+      const plan = await target.plan({ certificateId: work.certificate_id, jobId: work.id, certPem, chainPem, keyPem })
+      const { isIdempotent } = await engine.deploy(plan, leaf.fingerprint)
+      log.info(isIdempotent ? "job {jobId}: {address} is up to date" : "job {jobId}: deployed to {address}", {
+        jobId: work.id,
+        certificateId: work.certificate_id,
+        address: plan.address,
+        deploymentId: plan.deploymentId,
+      })
+    })
+  }
+  // Only now: had the deployment failed, the deployed certificate's key would have lost its place.
+  if (slot === "next") await during("key promotion failed", () => keystore.promote(work.certificate_id))
+  await verify(deps, work, leaf.fingerprint)
+}
+
+/** Looks at what is served and tells the server. Never fails the job: the server draws its own conclusions. */
+const verify = async (deps: DeploymentJobDeps, work: Work, expected: string): Promise<void> => {
+  const { client, log, verification, probe, repeating } = deps
+  if (!verification.isEnabled || !work.target_id || !work.target_type) return
+  const endpoint = endpointIn(work.target_config ?? {}, targetConnector(work.target_type).isManagedRemotely)
+  if (endpoint === null) {
+    log.info("job {jobId}: not verified, the target names no endpoint (verify_host)", { jobId: work.id })
+    return
+  }
+  await pause(verification.delayMs, repeating.signal)
+  const result = await probe({ ...endpoint, timeoutMs: verification.timeoutMs })
+  const actual = result.ok ? result.served.fingerprint : ""
+  const verified = actual === expected
+  if (!verified) {
+    log.warn("job {jobId}: {address} does not serve the deployed certificate: {problem}", {
+      jobId: work.id,
+      address: result.address,
+      problem: result.ok ? `it serves ${actual}` : result.error,
+    })
+  }
+  await client
+    .reportVerification(work.id, {
+      target_id: work.target_id,
+      expected_fingerprint: expected,
+      actual_fingerprint: actual,
+      verified,
+      error: result.ok ? "" : result.error,
+    })
+    .catch((problem) => log.warn("job {jobId}: report failed: {error}", { jobId: work.id, error: messageOf(problem) }))
+}
+
+/** A check of a target's configuration on its host. A connector that cannot check has nothing against it. */
+export const runValidationJob = async (deps: DeploymentJobDeps, work: Work): Promise<boolean> => {
+  const { client, log } = deps
+  let problem: string | null = null
+  try {
+    const target = await open(deps, work)
+    await target?.check?.()
+  } catch (error) {
+    problem = messageOf(error)
+  }
+  await client
+    .reportStatus(work.id, problem === null ? { status: "Completed" } : { status: "Failed", error: problem })
+    .catch((error) => log.warn("job {jobId}: report failed: {error}", { jobId: work.id, error: messageOf(error) }))
+  return problem === null
+}

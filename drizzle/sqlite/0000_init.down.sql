@@ -1,0 +1,67 @@
+DROP TABLE `teams`;
+--> statement-breakpoint
+DROP TABLE `owners`;
+--> statement-breakpoint
+DROP TABLE `agent_groups`;
+--> statement-breakpoint
+DROP TABLE `certificate_profiles`;
+--> statement-breakpoint
+DROP TABLE `renewal_policies`;
+--> statement-breakpoint
+DROP TABLE `issuers`;
+--> statement-breakpoint
+DROP TABLE `ca_keys`;
+--> statement-breakpoint
+DROP TABLE `agents`;
+--> statement-breakpoint
+DROP TABLE `join_tokens`;
+--> statement-breakpoint
+DROP TABLE `agent_group_members`;
+--> statement-breakpoint
+DROP TABLE `deployment_targets`;
+--> statement-breakpoint
+DROP TABLE `managed_certificates`;
+--> statement-breakpoint
+DROP TABLE `certificate_versions`;
+--> statement-breakpoint
+DROP TABLE `certificate_target_mappings`;
+--> statement-breakpoint
+DROP TABLE `certificate_revocations`;
+--> statement-breakpoint
+DROP TABLE `rollouts`;
+--> statement-breakpoint
+DROP TABLE `jobs`;
+--> statement-breakpoint
+DROP TABLE `observations`;
+--> statement-breakpoint
+DROP TABLE `policy_rules`;
+--> statement-breakpoint
+DROP TABLE `policy_violations`;
+--> statement-breakpoint
+DROP TABLE `notification_events`;
+--> statement-breakpoint
+DROP TABLE `audit_events`;
+--> statement-breakpoint
+DROP TABLE `audit_leaves`;
+--> statement-breakpoint
+DROP TABLE `api_keys`;
+--> statement-breakpoint
+DROP TABLE `sessions`;
+--> statement-breakpoint
+DROP TABLE `preferences`;
+--> statement-breakpoint
+DROP TABLE `leases`;
+--> statement-breakpoint
+DROP TABLE `outbox`;
+--> statement-breakpoint
+DROP TABLE `settings`;
+--> statement-breakpoint
+DROP TABLE `discovery_scans`;
+--> statement-breakpoint
+DROP TABLE `discovered_certificates`;
+--> statement-breakpoint
+DROP TABLE `network_scan_targets`;
+--> statement-breakpoint
+DROP TABLE `endpoint_health_checks`;
+--> statement-breakpoint
+DROP TABLE `endpoint_health_history`;

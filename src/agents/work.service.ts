@@ -1,0 +1,253 @@
+/** What an agent is handed: deployments it claims by asking, and certificates it is to make keys for. */
+import { type Actor, systemActor } from "../access/actor"
+import type { AuditService } from "../audit/audit.service"
+import type { CertificateStore } from "../certificates/certificate.store"
+import type { LifecycleService } from "../certificates/lifecycle.service"
+import type { ServingStore } from "../certificates/serving.store"
+import type { VersionStore } from "../certificates/version.store"
+import type { Clock } from "../clock"
+import type { Db } from "../db/db"
+import { AppError } from "../errors"
+import type { JobRow, JobStore } from "../jobs/job.store"
+import { type JobQueue, jobSignals } from "../jobs/job-queue.service"
+import { splitChain } from "../pki/certificate"
+import { maxHoldingJobs, maxWaitSeconds, type WorkItem } from "./agent-protocol.schema"
+
+interface Deps {
+  db: Pick<Db, "transaction" | "read" | "onSignal">
+  jobs: JobStore
+  queue: Pick<JobQueue, "move">
+  certificates: Pick<CertificateStore, "lock">
+  versions: VersionStore
+  serving: Pick<ServingStore, "isMapped">
+  lifecycle: Pick<LifecycleService, "afterJob">
+  /** Type and decrypted configuration of a target; null when it is gone. */
+  targetFor: (targetId: string) => Promise<{ type: string; config: Record<string, unknown> } | null>
+  audit: Pick<AuditService, "append">
+  clock: Clock
+  onRowError: (jobId: string, error: unknown) => void
+}
+
+/** Most jobs in one answer: what is left comes with the next poll. */
+const answerSize = 50
+/** A running deployment of an old agent, which does not say what it holds, counts as lost after this time. */
+const silenceMs = 5 * 60_000
+
+export interface Poll {
+  readonly waitSeconds: number
+  /** Jobs the agent works on. null: it does not say. */
+  readonly holding: readonly string[] | null
+}
+
+/** Reads the query of a poll; numbers out of range and anything unreadable count as not asked. */
+export const readPoll = ({ wait, holding }: { wait?: string; holding?: string }): Poll => ({
+  waitSeconds: /^\d{1,2}$/.test(wait ?? "") ? Math.min(Number(wait), maxWaitSeconds) : 0,
+  holding:
+    holding === undefined
+      ? null
+      : holding
+          .split(",")
+          .map((id) => id.trim())
+          .filter((id) => id !== "")
+          .slice(0, maxHoldingJobs),
+})
+
+export const workService = (deps: Deps) => {
+  const { db, jobs, queue, certificates, versions, serving, lifecycle, audit, clock } = deps
+
+  const isLost = (job: JobRow, { holding }: Poll): boolean =>
+    holding !== null
+      ? !holding.includes(job.id)
+      : clock.now().getTime() - (job.startedAt ?? job.statusSince).getTime() > silenceMs &&
+        clock.now().getTime() - job.statusSince.getTime() > silenceMs
+
+  /** Claims one pending deployment. One transaction each: locks of several certificates are never held together. */
+  const claim = (job: JobRow, agentId: string): Promise<JobRow | null> =>
+    db.transaction((tx) =>
+      queue.move(tx, job, "Running", {
+        actor: systemActor,
+        action: "deployment_job_dispatched",
+        details: { agent_id: agentId, target_id: job.targetId, attempt: job.attempts + 1 },
+        set: { attempts: job.attempts + 1, startedAt: job.startedAt ?? clock.now(), lastError: null },
+      }),
+    )
+
+  /** A deployment whose agent process died: handed out again, or failed when its attempts are used up. */
+  const handOutAgain = (job: JobRow, agentId: string): Promise<JobRow | null> =>
+    db.transaction(async (tx) => {
+      if (job.certificateId !== null) await certificates.lock(tx, job.certificateId)
+      if (job.attempts >= job.maxAttempts) {
+        const failed = await queue.move(tx, job, "Failed", {
+          actor: systemActor,
+          action: "deployment_job_failed",
+          details: { agent_id: agentId },
+          set: { lastError: `the agent lost the job ${job.attempts} times without a report` },
+        })
+        if (failed !== null) await lifecycle.afterJob(tx, failed)
+        return null
+      }
+      const now = clock.now()
+      const again = await jobs.compareAndSet(tx, job.id, ["Running"], { attempts: job.attempts + 1, statusSince: now })
+      if (again !== null) {
+        await audit.append(tx, {
+          actor: systemActor,
+          action: "deployment_job_dispatched",
+          resourceType: "job",
+          resourceId: job.id,
+          details: { agent_id: agentId, target_id: job.targetId, attempt: again.attempts, again: true },
+        })
+      }
+      return again
+    })
+
+  /** null: the target or the version is gone, and the job cannot be done any more. */
+  const deploymentItem = async (job: JobRow): Promise<WorkItem | null> => {
+    const target = job.targetId === null ? null : await deps.targetFor(job.targetId)
+    const version = job.versionId === null ? null : await versions.get(job.versionId)
+    if (target === null || job.certificateId === null) return null
+    return {
+      id: job.id,
+      type: job.type,
+      certificate_id: job.certificateId,
+      target_id: job.targetId ?? "",
+      target_type: target.type,
+      target_config: target.config,
+      status: "Running",
+      ...(version === null ? {} : { version_id: version.id, fingerprint_sha256: version.fingerprintSha256 }),
+    }
+  }
+
+  const failItem = (job: JobRow, reason: string): Promise<void> =>
+    db.transaction(async (tx) => {
+      if (job.certificateId !== null) await certificates.lock(tx, job.certificateId)
+      const failed = await queue.move(tx, job, "Failed", {
+        actor: systemActor,
+        action: "deployment_job_failed",
+        set: { lastError: reason },
+      })
+      if (failed !== null) await lifecycle.afterJob(tx, failed)
+    })
+
+  const collect = async (agentId: string, poll: Poll): Promise<WorkItem[]> => {
+    const held = new Set(poll.holding ?? [])
+    const handed: JobRow[] = []
+    for (const job of await jobs.runningDeployments(db.read, agentId)) {
+      if (!isLost(job, poll)) continue
+      const again = await handOutAgain(job, agentId)
+      if (again !== null) handed.push(again)
+    }
+    const room = Math.max(answerSize - handed.length, 0)
+    for (const job of await jobs.claimableDeployments(db.read, agentId, clock.now(), room)) {
+      const claimed = await claim(job, agentId)
+      if (claimed !== null) handed.push(claimed)
+    }
+    const items: WorkItem[] = []
+    for (const job of handed.toSorted((a, b) => a.createdAt.getTime() - b.createdAt.getTime())) {
+      try {
+        const item = await deploymentItem(job)
+        if (item === null) await failItem(job, "its target is gone")
+        else items.push(item)
+      } catch (error) {
+        // One target whose configuration cannot be opened must not keep the agent from its other work.
+        deps.onRowError(job.id, error)
+        await failItem(job, "the configuration of its target cannot be opened")
+      }
+    }
+    for (const { job, commonName, sans } of await jobs.offeredCsrJobs(db.read, agentId, answerSize)) {
+      if (held.has(job.id) || job.certificateId === null) continue
+      items.push({
+        id: job.id,
+        type: job.type,
+        certificate_id: job.certificateId,
+        common_name: commonName,
+        sans,
+        status: "AwaitingCSR",
+      })
+    }
+    return items
+  }
+
+  /** Polls that wait, by agent. */
+  const waiting = new Map<string, Set<() => void>>()
+  const wake = (agentId: string) => {
+    const woken =
+      agentId === "" ? [...waiting.values()].flatMap((polls) => [...polls]) : [...(waiting.get(agentId) ?? [])]
+    for (const resolve of woken) resolve()
+  }
+  const stopListening = db.onSignal(jobSignals.agent, wake)
+  let isClosed = false
+
+  return {
+    /**
+     * The work of an agent. Waits for some when asked to; what is claimed is claimed when the answer is ready, so a poll that
+     * was given up has claimed nothing.
+     * @param gone aborts when the agent has hung up or the server stops
+     */
+    async poll(agentId: string, poll: Poll, gone: AbortSignal): Promise<WorkItem[]> {
+      const deadline = Date.now() + poll.waitSeconds * 1000
+      for (;;) {
+        if (gone.aborted) return []
+        let wakeUp = () => {}
+        const woken = new Promise<void>((resolve) => {
+          wakeUp = resolve
+        })
+        // Subscribed before looking: work that turns up in between is not missed.
+        const polls = waiting.get(agentId) ?? new Set()
+        polls.add(wakeUp)
+        waiting.set(agentId, polls)
+        let timer: ReturnType<typeof setTimeout> | undefined
+        try {
+          const items = await collect(agentId, poll)
+          const leftMs = deadline - Date.now()
+          if (items.length > 0 || leftMs <= 0 || isClosed) return items
+          gone.addEventListener("abort", wakeUp, { once: true })
+          timer = setTimeout(wakeUp, leftMs)
+          await woken
+        } finally {
+          clearTimeout(timer)
+          gone.removeEventListener("abort", wakeUp)
+          polls.delete(wakeUp)
+          if (polls.size === 0 && waiting.get(agentId) === polls) waiting.delete(agentId)
+        }
+      }
+    },
+
+    /**
+     * The chain that an agent deploys: the named version, or its newest.
+     * @throws AppError `not_found` nothing issued, not a version of this agent's key, or not mapped to it
+     */
+    async certificateFor(agentId: string, certificateId: string, versionId: string | undefined, actor: Actor) {
+      const missing = new AppError("not_found", `there is no certificate ${certificateId} for agent ${agentId}`)
+      if (!(await serving.isMapped(certificateId, agentId))) throw missing
+      const named = versionId === undefined ? null : await versions.get(versionId)
+      if (named !== null && (named.certificateId !== certificateId || (named.agentId ?? agentId) !== agentId))
+        throw missing
+      const version =
+        versionId !== undefined
+          ? named
+          : ((await versions.newestOf(db.read, certificateId, agentId)) ??
+            (await versions.newestOf(db.read, certificateId, null)))
+      if (version === null) throw missing
+      const { leafPem, chainPem } = splitChain(version.pemChain)
+      await db.transaction((tx) =>
+        audit.append(tx, {
+          actor,
+          action: "certificate_retrieved",
+          resourceType: "certificate",
+          resourceId: certificateId,
+          details: { agent_id: agentId, version_id: version.id, serial: version.serialNumber },
+        }),
+      )
+      return `${leafPem.trim()}\n${chainPem.trim()}`.trim()
+    },
+
+    /** Answers every waiting poll, for shutdown. */
+    close(): void {
+      isClosed = true
+      stopListening()
+      wake("")
+    },
+  }
+}
+
+export type WorkService = ReturnType<typeof workService>

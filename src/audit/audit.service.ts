@@ -1,0 +1,64 @@
+/** Who did what: events are written in the transaction of the change they describe, so that there is no change without one. */
+import { type Actor, actorName } from "../access/actor"
+import type { Clock } from "../clock"
+import type { Db, Tx } from "../db/db"
+import { newId } from "../db/ids"
+import { AppError } from "../errors"
+import { type Page, rangeOf } from "../server/paging"
+import type { AuditFilter, AuditStore } from "./audit.store"
+import { redactDetails } from "./redaction"
+
+export interface NewAuditEvent {
+  readonly action: string
+  readonly actor: Actor
+  readonly resourceType: string
+  readonly resourceId: string
+  /** JSON. Never secrets, PEM of keys or configuration values; keys that look like one are stored redacted. */
+  readonly details?: Readonly<Record<string, unknown>>
+}
+
+/** Heard after the COMMIT of any transaction that appended: there are events to seal. */
+export const auditTopic = "audit"
+
+interface Deps {
+  readonly db: Pick<Db, "signal">
+  readonly events: AuditStore
+  readonly clock: Clock
+}
+
+export const auditService = ({ db, events, clock }: Deps) => ({
+  /** Writes one event, or several in order, in the caller's transaction. */
+  async append(tx: Tx, ...added: readonly NewAuditEvent[]): Promise<void> {
+    if (added.length === 0) return
+    const timestamp = clock.now()
+    await events.insert(
+      tx,
+      added.map(({ action, actor, resourceType, resourceId, details = {} }) => ({
+        id: newId("audit-"),
+        actor: actorName(actor),
+        actorType: actor.type,
+        action,
+        resourceType,
+        resourceId,
+        details: redactDetails(details),
+        timestamp,
+      })),
+    )
+    db.signal(tx, auditTopic)
+  },
+
+  /** Newest first. */
+  async list(filter: AuditFilter, page: Page) {
+    const [rows, total] = await Promise.all([events.list(filter, rangeOf(page)), events.count(filter)])
+    return { rows, total }
+  },
+
+  /** @throws AppError `not_found` */
+  async get(id: string) {
+    const event = await events.find(id)
+    if (event === null) throw new AppError("not_found", `audit event ${id} does not exist`)
+    return event
+  },
+})
+
+export type AuditService = ReturnType<typeof auditService>

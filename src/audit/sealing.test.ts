@@ -1,0 +1,91 @@
+import { expect, test } from "bun:test"
+import { asc } from "drizzle-orm"
+import type { Db } from "../db/db"
+import { newId } from "../db/ids"
+import { testClock } from "../testing/assembled-app"
+import { onEachDialect } from "../testing/on-each-dialect"
+import { auditStore } from "./audit.store"
+import { leafHash } from "./leaf"
+import { leafStore } from "./leaf.store"
+import { sealedTopic, sealingService } from "./sealing.service"
+
+onEachDialect("sealing", (openDb) => {
+  const open = async () => {
+    const db = await openDb()
+    const clock = testClock()
+    const leaves = leafStore(db)
+    return { db, clock, leaves, sealing: sealingService({ db, leaves, clock }) }
+  }
+  const add = (db: Db, count: number, timestamp: Date) =>
+    db.transaction((tx) =>
+      auditStore(db).insert(
+        tx,
+        Array.from({ length: count }, () => ({
+          id: newId("audit-"),
+          actor: "ops",
+          actorType: "User" as const,
+          action: "certificate_created",
+          resourceType: "certificate",
+          resourceId: "mc-1",
+          details: { n: 1, text: "ä" },
+          timestamp,
+        })),
+      ),
+    )
+  const seqs = async (db: Db) =>
+    (await db.read.select().from(db.t.auditLeaves).orderBy(asc(db.t.auditLeaves.seq))).map(({ seq }) => seq)
+
+  test("numbers every event once, without gaps, whatever the batches", async () => {
+    const { db, clock, leaves, sealing } = await open()
+    expect(await sealing.seal()).toBe(0)
+    await add(db, 2300, clock.now())
+    expect(await sealing.seal()).toBe(2300)
+    clock.advance(1000)
+    await add(db, 3, clock.now())
+    expect([await sealing.seal(), await sealing.seal()]).toEqual([3, 0])
+    expect(await seqs(db)).toEqual(Array.from({ length: 2303 }, (_, index) => index + 1))
+    const sealed = await leaves.sealedAfter(2300, 10)
+    const stored = await db.read.select().from(db.t.auditLeaves)
+    for (const { seq, event } of sealed) {
+      expect(stored.find((leaf) => leaf.seq === seq)).toMatchObject({ eventId: event.id, leafHash: leafHash(event) })
+    }
+  })
+
+  test("finds an event that committed late, and an older one when it looks at everything", async () => {
+    const { db, clock, sealing } = await open()
+    await add(db, 1, clock.now())
+    await sealing.seal()
+    await add(db, 1, new Date(clock.now().getTime() - 240_000))
+    expect(await sealing.seal()).toBe(1)
+    await add(db, 1, new Date(clock.now().getTime() - 86_400_000))
+    expect(await sealing.seal()).toBe(0)
+    expect(await sealing.seal({ everything: true })).toBe(1)
+    expect(await seqs(db)).toEqual([1, 2, 3])
+  })
+
+  test("an event from a clock that was ahead hides none that follow", async () => {
+    const { db, clock, sealing } = await open()
+    await add(db, 1, new Date(clock.now().getTime() + 86_400_000))
+    await sealing.seal()
+    await add(db, 1, clock.now())
+    expect(await sealing.seal()).toBe(1)
+  })
+
+  test("two at once leave no gap and number nothing twice", async () => {
+    const { db, clock, sealing } = await open()
+    await add(db, 200, clock.now())
+    await Promise.allSettled([sealing.seal(), sealing.seal(), sealing.seal()])
+    await sealing.seal()
+    expect(await seqs(db)).toEqual(Array.from({ length: 200 }, (_, index) => index + 1))
+  })
+
+  test("tells everybody how far it came", async () => {
+    const { db, clock, sealing } = await open()
+    const { promise, resolve } = Promise.withResolvers<string>()
+    const unsubscribe = db.onSignal(sealedTopic, resolve)
+    await add(db, 2, clock.now())
+    await sealing.seal()
+    expect(await promise).toBe("2")
+    unsubscribe()
+  })
+})

@@ -1,0 +1,188 @@
+/** Deployment jobs: one per target after each new version, and on request. */
+import type { Actor } from "../access/actor"
+import { systemActor } from "../access/actor"
+import type { AuditService } from "../audit/audit.service"
+import type { Clock } from "../clock"
+import type { Db, Tx } from "../db/db"
+import { AppError } from "../errors"
+import type { JobRow, JobStore } from "../jobs/job.store"
+import type { JobQueue } from "../jobs/job-queue.service"
+import { waveOf } from "../rollouts/rollout.machine"
+import type { RolloutService } from "../rollouts/rollout.service"
+import type { RolloutRow } from "../rollouts/rollout.store"
+import { isTerminal } from "./certificate.machine"
+import type { CertificateStore } from "./certificate.store"
+import type { LifecycleService } from "./lifecycle.service"
+import type { ServingStore } from "./serving.store"
+import type { VersionRow, VersionStore } from "./version.store"
+
+interface Deps {
+  db: Pick<Db, "transaction">
+  certificates: CertificateStore
+  versions: VersionStore
+  serving: ServingStore
+  jobs: Pick<JobStore, "openOfCertificate">
+  queue: Pick<JobQueue, "create" | "move">
+  rollouts: Pick<RolloutService, "join" | "ofRun" | "advance">
+  lifecycle: Pick<LifecycleService, "moveTo">
+  audit: Pick<AuditService, "append">
+  clock: Clock
+}
+
+const deploymentAttempts = 3
+
+export const deploymentService = (deps: Deps) => {
+  const { db, certificates, versions, serving, jobs, queue, rollouts, lifecycle, audit, clock } = deps
+
+  /** Makes way for a newer deployment to the same target. */
+  const supersede = async (tx: Tx, certificateId: string, targetIds: ReadonlySet<string>): Promise<void> => {
+    for (const job of await jobs.openOfCertificate(tx, certificateId)) {
+      if (job.type !== "Deployment" || job.status !== "Pending" || !targetIds.has(job.targetId ?? "")) continue
+      await queue.move(tx, job, "Cancelled", {
+        actor: systemActor,
+        action: "job_cancelled",
+        set: { lastError: "superseded by a newer version" },
+      })
+    }
+  }
+
+  const add = async (
+    tx: Tx,
+    version: VersionRow,
+    place: { targetId: string; agentId: string },
+    rollout: RolloutRow | null,
+    requestedBy: string,
+  ): Promise<JobRow | null> => {
+    const wave = rollout === null ? null : waveOf(rollout.waves, place.targetId)
+    return queue.create(tx, {
+      type: "Deployment",
+      certificateId: version.certificateId,
+      targetId: place.targetId,
+      agentId: place.agentId,
+      versionId: version.id,
+      maxAttempts: deploymentAttempts,
+      requestedBy,
+      rolloutId: rollout?.id ?? null,
+      wave,
+      // Released in this same transaction when its wave may go: never claimable in between.
+      hold: wave === null || wave === 0 ? null : "waits for the wave before",
+    })
+  }
+
+  return {
+    /**
+     * After a new version: one job for each target of its agent, within the roll-out of the run. A run that was halted
+     * sends nothing out. Returns how many jobs were made.
+     */
+    async afterIssuance(tx: Tx, version: VersionRow, rolloutId: string | null): Promise<number> {
+      const places = await serving.places(version.certificateId, tx)
+      const own = places.filter((place) => place.agentId === version.agentId)
+      if (own.length === 0) return 0
+      const rollout = await rollouts.ofRun(tx, rolloutId, version.certificateId, places)
+      if (rollout === null) return 0
+      await supersede(tx, version.certificateId, new Set(own.map((place) => place.targetId)))
+      for (const place of own) await add(tx, version, place, rollout, systemActor.name)
+      await audit.append(tx, {
+        actor: systemActor,
+        action: "deployment_jobs_created",
+        resourceType: "certificate",
+        resourceId: version.certificateId,
+        details: { count: own.length, version_id: version.id, rollout_id: rollout.id },
+      })
+      return own.length
+    },
+
+    /**
+     * Deploys again what the agents have, to every target or to one. A target whose agent has no version of its own yet gets
+     * a CSR job for that agent instead.
+     * @throws AppError `not_found` unknown certificate; `invalid_state` archived, revoked, nothing issued or no target;
+     *   `validation` a target that is not mapped, a version that does not fit
+     */
+    deploy: (
+      certificateId: string,
+      { targetId, versionId }: { targetId?: string; versionId?: string },
+      actor: Actor,
+    ): Promise<{ jobIds: string[] }> =>
+      db.transaction(async (tx) => {
+        const certificate = await certificates.lock(tx, certificateId)
+        if (certificate === null) throw new AppError("not_found", `certificate ${certificateId} does not exist`)
+        if (isTerminal(certificate.status)) {
+          throw new AppError(
+            "invalid_state",
+            `certificate ${certificateId} is ${certificate.status} and is not deployed`,
+          )
+        }
+        const places = await serving.places(certificateId, tx)
+        const chosen = targetId === undefined ? places : places.filter((place) => place.targetId === targetId)
+        if (targetId !== undefined && chosen.length === 0) {
+          throw new AppError("validation", `target_id must be an enabled target of certificate ${certificateId}`)
+        }
+        if (chosen.length === 0) {
+          throw new AppError("invalid_state", `certificate ${certificateId} has no target to deploy to`)
+        }
+        if (!(await versions.exists(tx, certificateId))) {
+          throw new AppError("invalid_state", `nothing was issued for certificate ${certificateId} yet: renew it first`)
+        }
+        const version = versionId === undefined ? null : await versions.get(versionId, tx)
+        if (versionId !== undefined && (version === null || version.certificateId !== certificateId)) {
+          throw new AppError("validation", `version_id must be a version of certificate ${certificateId}`)
+        }
+        if (version !== null && version.notAfter <= clock.now()) {
+          throw new AppError(
+            "validation",
+            `version_id must be a version that is still valid; ${version.id} has expired`,
+          )
+        }
+        const own = version === null ? chosen : chosen.filter((place) => place.agentId === version.agentId)
+        if (own.length === 0) {
+          throw new AppError("validation", `version_id must be a version whose key is with the agent of a target`)
+        }
+        // One named target goes out at once; all of them keep the order of the waves.
+        const rollout = targetId === undefined ? await rollouts.join(tx, certificateId, places) : null
+        await supersede(tx, certificateId, new Set(own.map((place) => place.targetId)))
+        const requestedBy = actor.name === "" ? "api" : actor.name
+        const created: (JobRow | null)[] = []
+        const asked = new Set<string>()
+        let renewing = certificate
+        for (const place of own) {
+          const newest = version ?? (await versions.newestOf(tx, certificateId, place.agentId))
+          if (newest !== null) {
+            created.push(await add(tx, newest, place, rollout, requestedBy))
+          } else if (!asked.has(place.agentId)) {
+            asked.add(place.agentId)
+            created.push(await openCsrJob(tx, certificateId, place.agentId, rollout, requestedBy))
+            renewing = await lifecycle.moveTo(tx, renewing, "RenewalInProgress")
+          }
+        }
+        const jobIds = created.flatMap((job) => (job === null ? [] : [job.id]))
+        await audit.append(tx, {
+          actor,
+          action: "deployment_triggered",
+          resourceType: "certificate",
+          resourceId: certificateId,
+          details: { job_ids: jobIds, target_id: targetId ?? null, version_id: versionId ?? null },
+        })
+        if (rollout !== null) await rollouts.advance(tx, rollout.id, places)
+        return { jobIds }
+      }),
+  }
+
+  function openCsrJob(
+    tx: Tx,
+    certificateId: string,
+    agentId: string,
+    rollout: RolloutRow | null,
+    requestedBy: string,
+  ): Promise<JobRow | null> {
+    return queue.create(tx, {
+      type: "Renewal",
+      certificateId,
+      agentId,
+      status: "AwaitingCSR",
+      requestedBy,
+      rolloutId: rollout?.id ?? null,
+    })
+  }
+}
+
+export type DeploymentService = ReturnType<typeof deploymentService>

@@ -1,0 +1,176 @@
+/**
+ * What follows for a certificate from what happened to its jobs, versions and targets: its status, its dates and how far its
+ * roll-out may go. Every method runs in the caller's transaction, with the certificate locked.
+ */
+import { systemActor } from "../access/actor"
+import type { AuditService } from "../audit/audit.service"
+import type { Clock } from "../clock"
+import type { Tx } from "../db/db"
+import { AppError } from "../errors"
+import { isIssuing, isOpen } from "../jobs/job.machine"
+import type { JobRow, JobStore } from "../jobs/job.store"
+import type { JobQueue } from "../jobs/job-queue.service"
+import type { RolloutService } from "../rollouts/rollout.service"
+import { type CertificateStatus, canMove, isTerminal } from "./certificate.machine"
+import type { CertificateRow, CertificateStore } from "./certificate.store"
+import { renewalPoint, statusByDate } from "./renewal-point"
+import type { ServingStore } from "./serving.store"
+import type { VersionRow, VersionStore } from "./version.store"
+
+interface Deps {
+  certificates: CertificateStore
+  versions: VersionStore
+  serving: ServingStore
+  jobs: Pick<JobStore, "liveIssuing" | "openOfCertificate">
+  queue: Pick<JobQueue, "move">
+  rollouts: Pick<RolloutService, "advance">
+  audit: Pick<AuditService, "append">
+  clock: Clock
+}
+
+/** What the dates are judged by when a certificate's policy is gone. */
+const fallbackPolicy = { autoRenew: true, alertThresholdsDays: [30, 14, 7, 0] }
+
+export const lifecycleService = (deps: Deps) => {
+  const { certificates, versions, serving, jobs, queue, rollouts, audit, clock } = deps
+
+  /** The agents that serve a certificate, each once, in a fixed order. */
+  const servingAgents = async (tx: Tx, certificateId: string): Promise<string[]> => [
+    ...new Set((await serving.places(certificateId, tx)).map((place) => place.agentId)),
+  ]
+
+  /** The version each agent of the set has; without agents the certificate's newest. */
+  const currentVersions = async (tx: Tx, certificateId: string): Promise<VersionRow[]> => {
+    const agentIds = await servingAgents(tx, certificateId)
+    if (agentIds.length === 0) {
+      const newest = await versions.newest(tx, certificateId)
+      return newest === null ? [] : [newest]
+    }
+    const found: VersionRow[] = []
+    for (const agentId of agentIds) {
+      const newest = await versions.newestOf(tx, certificateId, agentId)
+      if (newest !== null) found.push(newest)
+    }
+    if (found.length > 0) return found
+    const unbound = await versions.newest(tx, certificateId)
+    return unbound === null ? [] : [unbound]
+  }
+
+  /** Changes the status and returns the row as it is then. Fails when the table of moves does not allow it. */
+  const moveTo = async (tx: Tx, certificate: CertificateRow, to: CertificateStatus): Promise<CertificateRow> => {
+    if (certificate.status === to) return certificate
+    if (!canMove(certificate.status, to)) {
+      throw new AppError("internal", `certificate ${certificate.id} cannot go from ${certificate.status} to ${to}`)
+    }
+    const moved = await certificates.setStatus(tx, certificate.id, certificate.status, to, { updatedAt: clock.now() })
+    if (!moved) throw new AppError("conflict", `certificate ${certificate.id} is no longer ${certificate.status}`)
+    await audit.append(tx, {
+      actor: systemActor,
+      action: "certificate_status_changed",
+      resourceType: "certificate",
+      resourceId: certificate.id,
+      details: { from: certificate.status, to },
+    })
+    return { ...certificate, status: to }
+  }
+
+  /** Takes expiry and renewal point from the current versions: the earliest counts. */
+  const refreshDates = async (tx: Tx, certificate: CertificateRow): Promise<CertificateRow> => {
+    const current = await currentVersions(tx, certificate.id)
+    // Imported certificates have no version of ours: their dates stay.
+    if (current.length === 0) return certificate
+    const earliest = (dates: (Date | null)[]): Date | null =>
+      dates.reduce((least, date) => (date !== null && (least === null || date < least) ? date : least), null)
+    const expiresAt = earliest(current.map((version) => version.notAfter))
+    const renewAt = earliest(current.map((version) => version.renewAt))
+    if (
+      expiresAt?.getTime() === certificate.expiresAt?.getTime() &&
+      renewAt?.getTime() === certificate.renewAt?.getTime()
+    )
+      return certificate
+    await certificates.patch(tx, certificate.id, { expiresAt, renewAt })
+    return { ...certificate, expiresAt, renewAt }
+  }
+
+  return {
+    servingAgents,
+    currentVersions,
+    moveTo,
+    refreshDates,
+
+    /**
+     * Puts the status right after a job ended or a version was stored: a run that is over leaves the certificate Active,
+     * Expiring or Expired by date, or Failed when nothing was ever issued.
+     */
+    async settle(tx: Tx, certificateId: string): Promise<void> {
+      const locked = await certificates.lock(tx, certificateId)
+      if (locked === null || isTerminal(locked.status)) return
+      const certificate = await refreshDates(tx, locked)
+      if (certificate.status !== "RenewalInProgress") return
+      const live = await jobs.liveIssuing(tx, certificateId)
+      if (live.some((job) => job.status !== "AwaitingApproval")) return
+      const wasIssued = certificate.expiresAt !== null || (await versions.exists(tx, certificateId))
+      if (!wasIssued) {
+        await moveTo(tx, certificate, "Failed")
+        return
+      }
+      const { policy } = await certificates.rules(tx, certificate)
+      await moveTo(tx, certificate, statusByDate(certificate, policy ?? fallbackPolicy, clock.now()))
+    },
+
+    /** `settle`, and the roll-out of the job that changed brought forward. */
+    async afterJob(tx: Tx, job: Pick<JobRow, "certificateId" | "rolloutId" | "type" | "status">): Promise<void> {
+      if (job.certificateId === null) return
+      // Locked first, also where only the roll-out moves on: two agents may report at the same moment.
+      if (isIssuing(job.type)) await this.settle(tx, job.certificateId)
+      else await certificates.lock(tx, job.certificateId)
+      if (job.rolloutId !== null) {
+        await rollouts.advance(tx, job.rolloutId, await serving.places(job.certificateId, tx))
+      }
+    },
+
+    /** Cancels every open job of a certificate that is no longer to be worked for. */
+    async cancelOpenJobs(tx: Tx, certificateId: string, reason: string, actor = systemActor): Promise<void> {
+      for (const job of await jobs.openOfCertificate(tx, certificateId)) {
+        if (!isOpen(job.status)) continue
+        await queue.move(tx, job, "Cancelled", { actor, action: "job_cancelled", set: { lastError: reason } })
+      }
+    },
+
+    /** The renewal point of a version under a policy. */
+    renewAtOf: (certificateId: string, windowDays: number, version: Pick<VersionRow, "createdAt" | "notAfter">): Date =>
+      renewalPoint(certificateId, windowDays, { issuedAt: version.createdAt, notAfter: version.notAfter }),
+
+    /** The set of targets changed: dates follow the agents that are left, and the roll-out the targets that are left. */
+    async afterTargetsChanged(tx: Tx, certificateId: string): Promise<void> {
+      const locked = await certificates.lock(tx, certificateId)
+      if (locked === null || isTerminal(locked.status)) return
+      const certificate = await refreshDates(tx, locked)
+      if (["Active", "Expiring", "Expired"].includes(certificate.status)) {
+        const { policy } = await certificates.rules(tx, certificate)
+        await moveTo(tx, certificate, statusByDate(certificate, policy ?? fallbackPolicy, clock.now()))
+      }
+    },
+
+    /** A renewal policy changed: every current version and certificate under it gets its renewal point anew. */
+    async afterPolicyChanged(tx: Tx, policyId: string): Promise<void> {
+      for (let afterId = ""; ; ) {
+        const batch = await certificates.ofPolicy(tx, policyId, afterId, 500)
+        for (const { id } of batch) {
+          const certificate = await certificates.lock(tx, id)
+          if (certificate === null || isTerminal(certificate.status)) continue
+          const { policy } = await certificates.rules(tx, certificate)
+          for (const version of await currentVersions(tx, id)) {
+            await versions.setRenewAt(tx, version.id, this.renewAtOf(id, policy?.renewalWindowDays ?? 30, version))
+          }
+          await refreshDates(tx, certificate)
+        }
+        const last = batch.at(-1)
+        if (last === undefined || batch.length < 500) return
+        afterId = last.id
+      }
+    },
+  }
+}
+
+export type LifecycleService = ReturnType<typeof lifecycleService>

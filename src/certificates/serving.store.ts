@@ -1,0 +1,93 @@
+/** Which targets a certificate goes to, and which agents serve them. */
+import { and, asc, eq, inArray, isNull } from "drizzle-orm"
+import type { Db, Query, Tx } from "../db/db"
+
+export const servingStore = ({ t, read }: Db) => ({
+  /** Enabled targets that are not retired, of agents that are not retired, in a fixed order. */
+  places: (certificateId: string, query: Query | Tx = read) =>
+    query
+      .select({
+        targetId: t.deploymentTargets.id,
+        targetName: t.deploymentTargets.name,
+        targetType: t.deploymentTargets.type,
+        agentId: t.deploymentTargets.agentId,
+      })
+      .from(t.certificateTargets)
+      .innerJoin(t.deploymentTargets, eq(t.deploymentTargets.id, t.certificateTargets.targetId))
+      .innerJoin(t.agents, eq(t.agents.id, t.deploymentTargets.agentId))
+      .where(
+        and(
+          eq(t.certificateTargets.certificateId, certificateId),
+          eq(t.deploymentTargets.enabled, true),
+          isNull(t.deploymentTargets.retiredAt),
+          isNull(t.agents.retiredAt),
+        ),
+      )
+      .orderBy(asc(t.deploymentTargets.createdAt), asc(t.deploymentTargets.id)),
+
+  /** Mapped targets of any state, for showing. */
+  mappedTargets: (certificateId: string) =>
+    read
+      .select({ target: t.deploymentTargets })
+      .from(t.certificateTargets)
+      .innerJoin(t.deploymentTargets, eq(t.deploymentTargets.id, t.certificateTargets.targetId))
+      .where(eq(t.certificateTargets.certificateId, certificateId))
+      .orderBy(asc(t.deploymentTargets.createdAt), asc(t.deploymentTargets.id)),
+
+  async mappedIds(certificateIds: readonly string[], query: Query | Tx = read): Promise<Map<string, string[]>> {
+    const byCertificate = new Map<string, string[]>(certificateIds.map((id) => [id, []]))
+    if (certificateIds.length === 0) return byCertificate
+    const rows = await query
+      .select()
+      .from(t.certificateTargets)
+      .where(inArray(t.certificateTargets.certificateId, [...certificateIds]))
+      .orderBy(asc(t.certificateTargets.targetId))
+    for (const { certificateId, targetId } of rows) byCertificate.get(certificateId)?.push(targetId)
+    return byCertificate
+  },
+
+  async replace(tx: Tx, certificateId: string, targetIds: readonly string[]): Promise<void> {
+    await tx.delete(t.certificateTargets).where(eq(t.certificateTargets.certificateId, certificateId))
+    if (targetIds.length > 0) {
+      await tx.insert(t.certificateTargets).values(targetIds.map((targetId) => ({ certificateId, targetId })))
+    }
+  },
+
+  /** Whether one of the agent's targets is mapped: what entitles it to the certificate. */
+  async isMapped(certificateId: string, agentId: string, query: Query | Tx = read): Promise<boolean> {
+    const rows = await query
+      .select({ id: t.deploymentTargets.id })
+      .from(t.certificateTargets)
+      .innerJoin(t.deploymentTargets, eq(t.deploymentTargets.id, t.certificateTargets.targetId))
+      .where(
+        and(
+          eq(t.certificateTargets.certificateId, certificateId),
+          eq(t.deploymentTargets.agentId, agentId),
+          isNull(t.deploymentTargets.retiredAt),
+        ),
+      )
+      .limit(1)
+    return rows.length > 0
+  },
+
+  async certificatesOfAgent(tx: Tx, agentId: string): Promise<string[]> {
+    const rows = await tx
+      .selectDistinct({ id: t.certificateTargets.certificateId })
+      .from(t.certificateTargets)
+      .innerJoin(t.deploymentTargets, eq(t.deploymentTargets.id, t.certificateTargets.targetId))
+      .where(eq(t.deploymentTargets.agentId, agentId))
+      .orderBy(asc(t.certificateTargets.certificateId))
+    return rows.map((row) => row.id)
+  },
+
+  async certificatesOfTarget(tx: Tx, targetId: string): Promise<string[]> {
+    const rows = await tx
+      .select({ id: t.certificateTargets.certificateId })
+      .from(t.certificateTargets)
+      .where(eq(t.certificateTargets.targetId, targetId))
+      .orderBy(asc(t.certificateTargets.certificateId))
+    return rows.map((row) => row.id)
+  },
+})
+
+export type ServingStore = ReturnType<typeof servingStore>

@@ -1,0 +1,4 @@
+/** `certctl server --demo`. */
+import { runServer } from "./server"
+
+export const runDemo = runServer

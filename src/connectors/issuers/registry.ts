@@ -1,0 +1,2 @@
+/** Every issuer connector. Static exports: a compiled executable cannot scan folders. */
+export { localCa } from "./local-ca"

@@ -1,0 +1,131 @@
+/**
+ * Asks an endpoint for the certificate it serves. Nothing is trusted and nothing is sent after the handshake: the answer
+ * is an observation, whether it is a good certificate is for the caller to say.
+ */
+import { createHash, X509Certificate } from "node:crypto"
+import { isIP } from "node:net"
+import { connect, type PeerCertificate, type TLSSocket } from "node:tls"
+import { messageOf } from "../errors"
+
+export interface ProbeRequest {
+  /** Name or IP literal, without brackets. */
+  readonly host: string
+  readonly port: number
+  /** Sent as SNI instead of the host. An IP literal is never sent (RFC 6066 section 3). */
+  readonly serverName?: string
+  /** Covers name lookup, connection and handshake together. */
+  readonly timeoutMs: number
+  readonly signal?: AbortSignal
+}
+
+export interface ServedCertificate {
+  /** SHA-256 of the leaf, lower-case hex. */
+  readonly fingerprint: string
+  /** "TLSv1.2" or "TLSv1.3"; empty when the handshake failed after the certificate had arrived. */
+  readonly tlsVersion: string
+  /** IANA name. */
+  readonly cipherSuite: string
+  /** Common names; empty when there is none. */
+  readonly subject: string
+  readonly issuer: string
+  readonly notBefore: Date
+  readonly notAfter: Date
+  /** Lower-case hex without leading zeros. */
+  readonly serial: string
+  /** Leaf first, as the server sent them. */
+  readonly chainDer: readonly Buffer[]
+}
+
+export type ProbeResult = { readonly address: string; readonly responseMs: number } & (
+  | { readonly ok: true; readonly served: ServedCertificate }
+  | { readonly ok: false; readonly error: string }
+)
+
+/** `host:port`, with brackets round IPv6 literals. */
+export const addressOf = (host: string, port: number): string => `${isIP(host) === 6 ? `[${host}]` : host}:${port}`
+
+/** Never rejects: what went wrong is part of the result. */
+export const probe = async (request: ProbeRequest): Promise<ProbeResult> => {
+  const address = addressOf(request.host, request.port)
+  const started = performance.now()
+  const outcome = await handshake(request)
+  const responseMs = Math.round(performance.now() - started)
+  return typeof outcome === "string"
+    ? { address, responseMs, ok: false, error: outcome }
+    : { address, responseMs, ok: true, served: outcome }
+}
+
+const handshake = ({
+  host,
+  port,
+  serverName,
+  timeoutMs,
+  signal,
+}: ProbeRequest): Promise<ServedCertificate | string> => {
+  const { promise, resolve } = Promise.withResolvers<ServedCertificate | string>()
+  const name = serverName ?? host
+  const socket = connect({
+    host,
+    port,
+    servername: isIP(name) === 0 ? name : "",
+    rejectUnauthorized: false,
+    minVersion: "TLSv1",
+    checkServerIdentity: () => undefined,
+  })
+  const fail = (reason: string) => {
+    try {
+      resolve(certificateOf(socket) ?? reason)
+    } catch (error) {
+      resolve(`the server's certificate cannot be read: ${messageOf(error)}`)
+    }
+  }
+  const timer = setTimeout(() => fail(`no TLS handshake within ${timeoutMs / 1000} s`), timeoutMs)
+  const onAbort = () => resolve("the probe was cancelled")
+  signal?.addEventListener("abort", onAbort, { once: true })
+  if (signal?.aborted) onAbort()
+
+  socket.once("secureConnect", () => fail("the server sent no certificate"))
+  // A server that demands a client certificate (TLS 1.2) fails the handshake after it has shown its own.
+  socket.on("error", (error) => fail(messageOf(error)))
+  socket.once("close", () => fail("the server closed the connection during the handshake"))
+
+  return promise.finally(() => {
+    clearTimeout(timer)
+    signal?.removeEventListener("abort", onAbort)
+    socket.destroy()
+  })
+}
+
+const certificateOf = (socket: TLSSocket): ServedCertificate | null => {
+  const chainDer = peerChain(socket)
+  const leafDer = chainDer[0]
+  if (leafDer === undefined) return null
+  const leaf = new X509Certificate(leafDer)
+  return {
+    fingerprint: createHash("sha256").update(leafDer).digest("hex"),
+    tlsVersion: socket.getProtocol() ?? "",
+    cipherSuite: socket.getCipher()?.standardName ?? "",
+    subject: commonNameIn(leaf.subject),
+    issuer: commonNameIn(leaf.issuer),
+    notBefore: new Date(leaf.validFrom),
+    notAfter: new Date(leaf.validTo),
+    serial: leaf.serialNumber.toLowerCase().replace(/^0+(?=.)/, ""),
+    chainDer,
+  }
+}
+
+/** The certificates of the handshake, leaf first. The linked list ends with a certificate that names itself. */
+export const peerChain = (socket: TLSSocket): Buffer[] => {
+  const chain: Buffer[] = []
+  const seen = new Set<string>()
+  let current: (PeerCertificate & { issuerCertificate?: PeerCertificate }) | undefined = socket.getPeerCertificate(true)
+  while (current?.raw !== undefined && !seen.has(current.fingerprint256)) {
+    seen.add(current.fingerprint256)
+    chain.push(Buffer.from(current.raw))
+    current = current.issuerCertificate
+  }
+  return chain
+}
+
+/** The first CN of OpenSSL's one-attribute-per-line form. */
+const commonNameIn = (name: string | undefined): string => /^CN=(.*)$/m.exec(name ?? "")?.[1] ?? ""

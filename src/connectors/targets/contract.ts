@@ -1,0 +1,119 @@
+/**
+ * What a target connector is. A target never touches the host itself: it turns certificate and key into a plan, and the
+ * agent's deploy engine carries the plan out, so that backup, crash safety and going back are written once for all.
+ */
+import type * as v from "valibot"
+import type { Clock } from "../../clock"
+import { type ConfigSchema, parseConfig } from "../config"
+
+/** What is deployed. Key and chain were checked against the leaf before a connector sees them. */
+export interface Material {
+  readonly certificateId: string
+  readonly jobId: string
+  readonly certPem: string
+  /** The rest of the chain, nearest issuer first; empty when the leaf is its own issuer. */
+  readonly chainPem: string
+  readonly keyPem: string
+}
+
+export interface PlannedFile {
+  /** Absolute. A symlink is resolved once, the real file is replaced. */
+  readonly path: string
+  readonly bytes: Uint8Array
+  /** Whether it holds a private key: never world-readable, whatever the replaced file's mode was. */
+  readonly isKey: boolean
+  /** Used when nothing is there yet. */
+  readonly defaultMode: number
+  /** Set by the operator: beats the replaced file's. */
+  readonly mode?: number
+  /** Set by the operator, both or none: names or numeric ids. */
+  readonly owner?: { readonly user: string; readonly group: string }
+  /** Users of whom the first that exists on the host owns a new file. */
+  readonly defaultUsers?: readonly string[]
+}
+
+/** A command of the operator and the configuration key it came from, which errors name. */
+export interface ConfiguredCommand {
+  readonly key: string
+  readonly command: string
+}
+
+export interface ServedEndpoint {
+  readonly host: string
+  readonly port: number
+  /** Name sent as SNI; the host itself when left out. */
+  readonly serverName?: string
+  readonly timeoutMs: number
+  /** Probes until the new leaf is seen, with doubling waits between them. */
+  readonly attempts: number
+  readonly backoffMs: number
+  readonly maxBackoffMs: number
+}
+
+/**
+ * One thing to do after the files are in place, in the order of the plan. When one fails the engine undoes all before it,
+ * last first. Steps are data, not calls into the engine: a new kind of target adds steps and leaves the engine alone.
+ */
+export type PlanStep =
+  /** Judges the new files before anybody uses them. Has no effect of its own, so nothing is undone for it. */
+  | { readonly kind: "validate"; readonly run: ConfiguredCommand }
+  /** Makes the service read the files. Undone by running it again after the old files are back. */
+  | { readonly kind: "reload"; readonly run: ConfiguredCommand }
+  /** The endpoint must serve the new leaf. Says nothing when it did not answer before the deployment either. */
+  | { readonly kind: "probe"; readonly endpoint: ServedEndpoint }
+  /** Anything else: a call to an appliance, a store import. `undo` must be safe to call when `run` failed half-way. */
+  | { readonly kind: "action"; readonly name: string; run(): Promise<void>; undo(): Promise<void> }
+
+export interface DeployPlan {
+  /** Where the certificate goes, for people. */
+  readonly address: string
+  /** Names this deployment in logs: `<product>-<unix seconds>`. */
+  readonly deploymentId: string
+  /** Replaced together, all or none, in this order. */
+  readonly files: readonly PlannedFile[]
+  readonly steps: readonly PlanStep[]
+  /** Backups to keep per file; 0 keeps none once the deployment is proven, undefined is the agent's default. */
+  readonly backupRetention: number | undefined
+}
+
+export interface Target {
+  plan(material: Material): DeployPlan | Promise<DeployPlan>
+  /** Says without changing anything whether a deployment could work: throws the reason. Absent means "cannot tell". */
+  check?(): Promise<void>
+}
+
+export interface TargetDeps {
+  readonly clock: Clock
+  /** Whether systemd manages this host: chooses the default reload command. */
+  readonly hasSystemd: boolean
+  /** Runs a command of the operator without a shell; throws AppError with its output when it fails. */
+  run(command: ConfiguredCommand): Promise<void>
+}
+
+/** A connector as the catalog holds it: the configuration's type is known only inside. */
+export interface TargetDefinition {
+  readonly type: string
+  readonly label: string
+  readonly config: ConfigSchema
+  readonly example: Readonly<Record<string, unknown>>
+  /** The `host` of the configuration is where it is managed, not where certificates are served: it is not probed. */
+  readonly isManagedRemotely: boolean
+  /** Parses the configuration (fails with `validation`) and connects. Opens nothing yet. */
+  open(rawConfig: unknown, deps: TargetDeps): Target
+}
+
+export const defineTarget = <S extends ConfigSchema>(connector: {
+  type: string
+  label: string
+  config: S
+  example: v.InferInput<S> & Record<string, unknown>
+  isManagedRemotely?: boolean
+  connect(config: v.InferOutput<S>, deps: TargetDeps): Target
+}): TargetDefinition => ({
+  type: connector.type,
+  label: connector.label,
+  config: connector.config,
+  example: connector.example,
+  isManagedRemotely: connector.isManagedRemotely ?? false,
+  open: (rawConfig, deps) => connector.connect(parseConfig(connector.config, rawConfig), deps),
+})

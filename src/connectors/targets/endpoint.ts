@@ -1,0 +1,51 @@
+/** Where a target's certificate is served, read from its configuration alike for every connector. */
+import type { ServedEndpoint } from "./contract"
+
+type Endpoint = Pick<ServedEndpoint, "host" | "port" | "serverName">
+
+/**
+ * `verify_host` first, then `post_deploy_verify.endpoint`, then the first of host, hostname, target, address. With
+ * `explicitOnly` the last four do not count: for what is managed remotely they name the management address.
+ * Null when the configuration names none.
+ */
+export const endpointIn = (config: Readonly<Record<string, unknown>>, explicitOnly = false): Endpoint | null => {
+  const serverName = textIn(config.verify_server_name)
+  const verifyHost = textIn(config.verify_host)
+  if (verifyHost !== undefined) return endpoint(verifyHost, portIn(config.verify_port), serverName)
+
+  const proof = config.post_deploy_verify
+  if (typeof proof === "object" && proof !== null && "endpoint" in proof) {
+    const address = splitAddress(textIn(proof.endpoint) ?? "")
+    const proofName = "server_name" in proof ? textIn(proof.server_name) : undefined
+    if (address !== null) return endpoint(address.host, address.port, serverName ?? proofName)
+  }
+  if (explicitOnly) return null
+
+  for (const key of ["host", "hostname", "target", "address"]) {
+    const host = textIn(config[key])
+    if (host !== undefined) return endpoint(host, portIn(config.port), serverName)
+  }
+  return null
+}
+
+const endpoint = (host: string, port: number, serverName: string | undefined): Endpoint => ({
+  host: host.replace(/^\[(.*)\]$/, "$1"),
+  port,
+  ...(serverName === undefined ? {} : { serverName }),
+})
+
+const textIn = (value: unknown): string | undefined =>
+  typeof value === "string" && value.trim() !== "" ? value.trim() : undefined
+
+/** Ports arrive as numbers or, from hand-written configurations, as digits. */
+const portIn = (value: unknown): number => {
+  const port = typeof value === "string" && /^\d+$/.test(value) ? Number(value) : value
+  return typeof port === "number" && Number.isInteger(port) && port > 0 && port < 65536 ? port : 443
+}
+
+/** `host:port`, `[v6]:port` or a host alone (443). */
+const splitAddress = (text: string): { host: string; port: number } | null => {
+  const [, v6, host, port] = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d+))?$/.exec(text) ?? []
+  const name = v6 ?? host
+  return name === undefined ? null : { host: name, port: portIn(port) }
+}

@@ -1,0 +1,66 @@
+/**
+ * Keeps transactions to themselves. Each runs in its own async context; a statement from any other context, a second
+ * transaction or a plain read inside one, and anything that wakes up after the end are refused. Without it SQLite's writer and
+ * PostgreSQL's pool would wait for themselves, and a late statement would land in somebody else's transaction.
+ */
+
+import { AsyncLocalStorage } from "node:async_hooks"
+import { AppError } from "../errors"
+import type { Tx } from "./db"
+
+export interface Signal {
+  readonly topic: string
+  readonly payload: string
+}
+
+/** One run of one transaction. */
+export class Turn {
+  running = true
+  /** The first statement error. PostgreSQL aborts the transaction at that point; SQLite is held to the same rule. */
+  failure: { readonly error: unknown } | undefined
+  readonly effects: (() => void)[] = []
+  readonly signals: Signal[] = []
+
+  constructor(readonly tx: Tx) {}
+}
+
+const turns = new AsyncLocalStorage<Turn>()
+
+/**
+ * A returned query builder would execute where it is awaited, outside the context, so it is awaited inside. A `run` that throws
+ * before its first await rejects like any other.
+ */
+export const inTurn = <R>(turn: Turn, run: (tx: Tx) => Promise<R>): Promise<R> =>
+  turns.run(turn, async () => await run(turn.tx))
+
+/** Throws unless the caller runs inside `turn` and may still send statements. */
+export const demandTurn = (turn: Turn | undefined): Turn => {
+  if (turn === undefined || !turn.running || turns.getStore() !== turn) {
+    throw new Error(
+      "a transaction was used outside of its run: something in it was not awaited, or its deadline passed",
+    )
+  }
+  if (turn.failure !== undefined) {
+    throw new Error("a statement of this transaction failed before: it can only roll back", {
+      cause: turn.failure.error,
+    })
+  }
+  return turn
+}
+
+/** The running transaction that `tx` belongs to. */
+export const turnOf = (tx: Tx): Turn => {
+  const turn = turns.getStore()
+  if (turn === undefined || !turn.running || turn.tx !== tx) {
+    throw new Error("tx does not belong to the transaction that is running here")
+  }
+  return turn
+}
+
+export const refuseInsideTransaction = (what: string): void => {
+  if (turns.getStore()?.running) throw new Error(`${what} inside a transaction: use its tx`)
+}
+
+/** The message says what to look for: nearly always something other than `tx` was awaited. */
+export const deadlineError = (milliseconds: number): AppError =>
+  new AppError("unavailable", `the database transaction took longer than ${milliseconds} ms and was rolled back`)

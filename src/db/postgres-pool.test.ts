@@ -1,0 +1,193 @@
+import { afterEach, beforeAll, expect, test } from "bun:test"
+import { count, eq, sql } from "drizzle-orm"
+import postgres from "postgres"
+import { AppError } from "../errors"
+import { createTestDatabase, prepareLimitMs, prepareTestPostgres, startTestPostgres } from "../testing/postgres"
+import { until } from "../testing/until"
+import type { DbHandle, Tx } from "./db"
+import { postgresKit } from "./kit"
+import { openPostgres } from "./postgres"
+
+const notes = postgresKit.table("notes", {
+  id: postgresKit.text("id").primaryKey(),
+  body: postgresKit.text("body").notNull(),
+})
+
+beforeAll(prepareTestPostgres, prepareLimitMs)
+
+const cleanups: (() => unknown)[] = []
+afterEach(async () => {
+  for (let cleanup = cleanups.pop(); cleanup !== undefined; cleanup = cleanups.pop()) await cleanup()
+})
+
+const open = async (url: string, deadlineMilliseconds?: number): Promise<DbHandle> => {
+  const db = await openPostgres({ url, maxConnections: 8, deadlineMilliseconds })
+  cleanups.push(() => db.close())
+  await db.changeSchema((connection) =>
+    connection.run("create table if not exists notes (id text primary key, body text not null)"),
+  )
+  return db
+}
+
+const newDatabase = async (): Promise<string> => {
+  const database = await createTestDatabase({ isEmpty: true })
+  cleanups.push(() => database.drop())
+  return database.url
+}
+
+const addPair = async (tx: Tx, name: string) => {
+  await tx.insert(notes).values({ id: `${name} first`, body: name })
+  await tx.insert(notes).values({ id: `${name} second`, body: name })
+}
+
+/** Writes pairs from many callers until told to stop, and then checks that the database has what was acknowledged and nothing half. */
+const startLoad = (db: DbHandle) => {
+  const state = { isDone: false, acknowledged: new Set<string>(), failures: [] as unknown[] }
+  const work = async () => {
+    while (!state.isDone) {
+      const name = crypto.randomUUID()
+      try {
+        await db.transaction((tx) => addPair(tx, name))
+        state.acknowledged.add(name)
+        await db.read.select().from(notes).where(eq(notes.id, name))
+      } catch (error) {
+        state.failures.push(error)
+        // Without a pause the callers would spin while the server is away.
+        await new Promise((resolve) => setTimeout(resolve, 2))
+      }
+    }
+  }
+  const workers = Array.from({ length: 30 }, work)
+  return {
+    state,
+    async finish() {
+      state.isDone = true
+      await Promise.all(workers)
+      const rows = await db.read.select({ name: notes.body, n: count() }).from(notes).groupBy(notes.body)
+      const whole = new Set(rows.filter(({ n }) => n === 2).map(({ name }) => name))
+      expect(rows.length).toBe(whole.size)
+      expect([...state.acknowledged].filter((name) => !whole.has(name))).toEqual([])
+    },
+  }
+}
+
+const expectOutagesOnly = (failures: readonly unknown[]) => {
+  const others = failures.filter((error) => !(error instanceof AppError && error.code === "unavailable"))
+  expect(others).toEqual([])
+}
+
+test("loses nothing and goes on when backends are killed under load", async () => {
+  const url = await newDatabase()
+  const db = await open(url)
+  const load = startLoad(db)
+  const admin = postgres(url, { max: 1 })
+  cleanups.push(() => admin.end())
+  for (let round = 0; round < 5; round += 1) {
+    const before = load.state.acknowledged.size
+    await until("the load is running", () => load.state.acknowledged.size > before + 50)
+    await admin`select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and datname = current_database()`
+  }
+  const before = load.state.acknowledged.size
+  await until("the load is running again", () => load.state.acknowledged.size > before + 50)
+  await load.finish()
+  expect(load.state.failures.length).toBeGreaterThan(0)
+  expectOutagesOnly(load.state.failures)
+}, 60_000)
+
+test("loses nothing and goes on when the server crashes and restarts under load", async () => {
+  const server = await startTestPostgres()
+  cleanups.push(() => server.stop())
+  const db = await open(server.url)
+  const heard: string[] = []
+  db.onSignal("notes", (payload) => heard.push(payload))
+  const other = await open(server.url)
+  let sent = 0
+  const signalsArrive = async () => {
+    const wanted = `signal ${++sent}`
+    await until("signals arrive", async () => {
+      await other.transaction(async (tx) => other.signal(tx, "notes", wanted))
+      return heard.includes(wanted)
+    })
+  }
+  await signalsArrive()
+
+  const load = startLoad(db)
+  for (let round = 0; round < 3; round += 1) {
+    const before = load.state.acknowledged.size
+    await until("the load is running", () => load.state.acknowledged.size > before + 50)
+    await server.restart()
+  }
+  const before = load.state.acknowledged.size
+  await until("the load is running again", () => load.state.acknowledged.size > before + 50)
+  await signalsArrive()
+  await load.finish()
+  expect(load.state.failures.length).toBeGreaterThan(0)
+  expectOutagesOnly(load.state.failures)
+}, 60_000)
+
+test("rolls back a transaction past its deadline, also while a statement is running, and gives the connection up", async () => {
+  const db = await open(await newDatabase(), 100)
+  const { promise: woken, resolve: wake } = Promise.withResolvers<void>()
+  const { promise: lateResult, resolve: tellLate } = Promise.withResolvers<unknown>()
+  const stuck = db.transaction(async (tx) => {
+    await addPair(tx, "stuck")
+    await woken
+    await addPair(tx, "late").catch(tellLate)
+  })
+  const slow = db.transaction(async (tx) => await tx.select({ slept: sql`pg_sleep(60)` }).from(sql`(select 1) as one`))
+  const outcomes = await Promise.allSettled([stuck, slow])
+  for (const outcome of outcomes) {
+    expect(outcome.status === "rejected" && String(outcome.reason)).toContain("took longer than 100 ms")
+  }
+  wake()
+  expect(String(await lateResult)).toContain("outside of its run")
+  await db.transaction((tx) => addPair(tx, "next"))
+  expect(await db.read.select({ n: count() }).from(notes)).toEqual([{ n: 2 }])
+})
+
+test("more callers than connections take turns", async () => {
+  const db = await open(await newDatabase())
+  await Promise.all(Array.from({ length: 300 }, (_, n) => db.transaction((tx) => addPair(tx, `pair ${n}`))))
+  const counts = await Promise.all(Array.from({ length: 300 }, () => db.read.select({ n: count() }).from(notes)))
+  expect(new Set(counts.map(([row]) => row?.n))).toEqual(new Set([600]))
+})
+
+test("says that the database is not available when nobody listens there, without the password", async () => {
+  const db = await openPostgres({ url: "postgres://certctl:hunter2@127.0.0.1:1/certctl", maxConnections: 2 })
+  cleanups.push(() => db.close())
+  const error = await db.ping().then(
+    () => null,
+    (reason: unknown) => reason,
+  )
+  expect(error).toBeInstanceOf(AppError)
+  expect(error).toMatchObject({ code: "unavailable" })
+  expect(Bun.inspect(error)).not.toContain("hunter2")
+})
+
+test("a signal reaches the other process once, and the own one without the detour", async () => {
+  const url = await newDatabase()
+  const here = await open(url)
+  const there = await open(url)
+  const heardHere: string[] = []
+  const heardThere: string[] = []
+  here.onSignal("jobs", (payload) => heardHere.push(payload))
+  there.onSignal("jobs", (payload) => heardThere.push(payload))
+  await until("the other one listens", async () => {
+    await here.transaction(async (tx) => here.signal(tx, "jobs", "hello"))
+    return heardThere.includes("hello")
+  })
+
+  const before = heardHere.length
+  const tricky = `{"a":"ü ' \\ \n"}`
+  await here.transaction(async (tx) => here.signal(tx, "jobs", tricky))
+  expect(heardHere.slice(before)).toEqual([tricky])
+  const failed = here.transaction(async (tx) => {
+    here.signal(tx, "jobs", "never")
+    throw new Error("no")
+  })
+  await expect(failed).rejects.toThrow("no")
+  await here.transaction(async (tx) => here.signal(tx, "jobs", "last"))
+  await until("the last one arrived", () => heardThere.includes("last"))
+  expect(heardThere.filter((payload) => payload !== "hello")).toEqual([tricky, "last"])
+  expect(heardHere.slice(before)).toEqual([tricky, "last"])
+})

@@ -1,0 +1,192 @@
+/** A pool of connections, each lent to one transaction or one query and replaced as soon as it broke. */
+
+import { AppError } from "../errors"
+import type { SchemaConnection, Tx } from "./db"
+import { deadlineError, inTurn, Turn } from "./guard"
+import { PostgresConnection } from "./postgres-connection"
+
+export interface PostgresPoolOptions {
+  readonly url: string
+  readonly maxConnections: number
+  /** Of a transaction, from its BEGIN. */
+  readonly deadlineMilliseconds: number
+  /** Of a single query. */
+  readonly queryMilliseconds: number
+  /** How long a caller waits for a connection before it is told that the server is too busy. */
+  readonly waitMilliseconds: number
+}
+
+/** Any number that nobody else uses on this database: every certctl process takes this lock before it changes the schema. */
+const schemaLock = "4985216302"
+
+interface Waiter {
+  readonly resolve: (connection: PostgresConnection) => void
+  readonly reject: (error: unknown) => void
+}
+
+export class PostgresPool {
+  readonly #options: PostgresPoolOptions
+  readonly #idle: PostgresConnection[] = []
+  readonly #waiters = new Set<Waiter>()
+  #lent = 0
+  #closed: { readonly idle: Promise<void>; readonly resolve: () => void } | undefined
+
+  constructor(options: PostgresPoolOptions) {
+    this.#options = options
+  }
+
+  /** Sends one statement outside of any transaction. */
+  query(text: string, parameters: unknown[] = [], options?: { prepare?: boolean }, asArrays = false): Promise<unknown> {
+    return this.#lend((connection) =>
+      within(
+        connection,
+        this.#options.queryMilliseconds,
+        (milliseconds) => new AppError("unavailable", `a database query took longer than ${milliseconds} ms`),
+        () => connection.send(text, parameters, options, asArrays),
+      ),
+    )
+  }
+
+  /** `committed` runs before the caller goes on. */
+  transaction<R>(run: (tx: Tx) => Promise<R>, committed: (turn: Turn) => void): Promise<R> {
+    return this.#lend((connection) =>
+      within(connection, this.#options.deadlineMilliseconds, deadlineError, async () => {
+        const turn = new Turn(connection.tx)
+        const result = await between(connection, async () => {
+          connection.turn = turn
+          try {
+            const value = await connection.whileAlive(inTurn(turn, run))
+            // COMMIT of a failed transaction is a rollback that reports success.
+            if (turn.failure !== undefined) throw turn.failure.error
+            return value
+          } finally {
+            turn.running = false
+            connection.turn = undefined
+          }
+        })
+        committed(turn)
+        return result
+      }),
+    )
+  }
+
+  changeSchema<R>(run: (connection: SchemaConnection) => Promise<R>): Promise<R> {
+    return this.#lend((connection) =>
+      between(connection, async () => {
+        await connection.send("select pg_advisory_xact_lock($1)", [schemaLock])
+        return await connection.whileAlive(
+          run({
+            run: async (text) => void (await connection.send(text)),
+            async all(text, parameters = []) {
+              let position = 0
+              const numbered = text.replaceAll("?", () => `$${++position}`)
+              return (await connection.send(numbered, [...parameters])) as Record<string, unknown>[]
+            },
+          }),
+        )
+      }),
+    )
+  }
+
+  /** Waits for what is lent out: no longer than a deadline. */
+  async close(): Promise<void> {
+    if (this.#closed === undefined) {
+      const { promise: idle, resolve } = Promise.withResolvers<void>()
+      this.#closed = { idle, resolve }
+      for (const waiter of this.#waiters) waiter.reject(closedError())
+      this.#waiters.clear()
+      if (this.#lent === 0) resolve()
+    }
+    await this.#closed.idle
+    await Promise.all(this.#idle.splice(0).map((connection) => connection.destroy(1)))
+  }
+
+  async #lend<R>(use: (connection: PostgresConnection) => Promise<R>): Promise<R> {
+    const connection = await this.#take()
+    try {
+      return await use(connection)
+    } finally {
+      this.#giveBack(connection)
+    }
+  }
+
+  async #take(): Promise<PostgresConnection> {
+    if (this.#closed !== undefined) throw closedError()
+    if (this.#lent < this.#options.maxConnections) {
+      this.#lent += 1
+      return this.#fresh(this.#idle.pop())
+    }
+    const { waitMilliseconds, maxConnections } = this.#options
+    const { promise, resolve, reject } = Promise.withResolvers<PostgresConnection>()
+    const waiter = { resolve, reject }
+    this.#waiters.add(waiter)
+    const timer = setTimeout(() => {
+      this.#waiters.delete(waiter)
+      reject(new AppError("unavailable", `all ${maxConnections} database connections are busy`))
+    }, waitMilliseconds)
+    try {
+      return await promise
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  /** An idle connection can have died since: a restarted database would otherwise cost one failed caller per connection. */
+  #fresh(connection: PostgresConnection | undefined): PostgresConnection {
+    if (connection !== undefined && !connection.isDead) return connection
+    if (connection !== undefined) discard(connection)
+    return new PostgresConnection(this.#options.url)
+  }
+
+  #giveBack(connection: PostgresConnection): void {
+    const [next] = this.#waiters
+    if (next !== undefined) {
+      this.#waiters.delete(next)
+      next.resolve(this.#fresh(connection))
+      return
+    }
+    this.#lent -= 1
+    if (connection.isDead) discard(connection)
+    else this.#idle.push(connection)
+    if (this.#lent === 0) this.#closed?.resolve()
+  }
+}
+
+const closedError = () => new Error("the database is closed")
+
+// Closing a socket that broke may fail in as many ways as it broke; nothing depends on it.
+const discard = (connection: PostgresConnection): void => void connection.destroy().catch(() => undefined)
+
+const within = async <R>(
+  connection: PostgresConnection,
+  milliseconds: number,
+  late: (milliseconds: number) => AppError,
+  work: () => Promise<R>,
+): Promise<R> => {
+  const timer = setTimeout(() => connection.abandon(late(milliseconds)), milliseconds)
+  try {
+    return await work()
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** BEGIN, `work`, and COMMIT or ROLLBACK: as plain statements, since a pool's own `begin` does not survive a restart. */
+const between = async <R>(connection: PostgresConnection, work: () => Promise<R>): Promise<R> => {
+  await connection.send("begin")
+  let result: R
+  try {
+    result = await work()
+  } catch (error) {
+    if (!connection.isDead) {
+      try {
+        await connection.send("rollback")
+      } catch (rollbackError) {
+        connection.abandon(rollbackError)
+      }
+    }
+    throw error
+  }
+  await connection.send("commit")
+  return result
+}

@@ -1,0 +1,220 @@
+/**
+ * The only writer of a SQLite file. Transactions queue up and are committed in groups: one fsync pays for many of them. Each runs
+ * inside its own SAVEPOINT, so a failing one rolls back alone, and its caller hears of success only after the COMMIT.
+ */
+
+import { AsyncLocalStorage } from "node:async_hooks"
+import type { Database } from "better-sqlite3"
+import { drizzle } from "drizzle-orm/better-sqlite3"
+import type { SchemaConnection, Tx } from "./db"
+import { driverError } from "./errors"
+import { deadlineError, demandTurn, inTurn, Turn } from "./guard"
+import { guardedStatements } from "./sqlite-statements"
+
+// A batch ends at either bound: long enough to share the fsync, short enough that the event loop gets its turn.
+const maxBatchSize = 64
+const maxBatchMilliseconds = 8
+
+export interface SqliteWriterOptions {
+  readonly deadlineMilliseconds: number
+  /** Called in the caller's async context after the COMMIT. */
+  readonly committed: (turn: Turn) => void
+}
+
+interface Job {
+  readonly turn: Turn
+  readonly run: (tx: Tx) => Promise<unknown>
+  readonly resolve: (result: unknown) => void
+  readonly reject: (error: unknown) => void
+  /** Without it a whole batch would log under the request id of its first caller. */
+  readonly inCallerContext: <R>(run: () => R) => R
+}
+
+export class SqliteWriter {
+  readonly #connection: Database
+  readonly #options: SqliteWriterOptions
+  readonly #statements
+  readonly #tx: Tx
+  readonly #run: Record<"begin" | "commit" | "rollback" | "savepoint" | "release" | "rollbackToSavepoint", () => void>
+  readonly #detached = AsyncLocalStorage.snapshot()
+  #jobs: Job[] = []
+  #schemaChanges: (() => Promise<void>)[] = []
+  #current: Turn | undefined
+  #draining: Promise<void> | undefined
+  #closed = false
+
+  constructor(connection: Database, options: SqliteWriterOptions) {
+    this.#connection = connection
+    this.#options = options
+    this.#statements = guardedStatements(connection, {
+      before: () => {
+        demandTurn(this.#current)
+        // A full disk rolls back the whole batch; what follows would run, and be kept, outside of any transaction.
+        if (!connection.inTransaction) throw new Error("the database rolled the transaction back")
+      },
+      failed: (error) => {
+        if (this.#current !== undefined) this.#current.failure ??= { error }
+      },
+    })
+    this.#tx = drizzle({ client: this.#statements as unknown as Database }) as unknown as Tx
+    const command = (text: string) => {
+      const statement = connection.prepare(text)
+      return () => void statement.run()
+    }
+    this.#run = {
+      begin: command("begin immediate"),
+      commit: command("commit"),
+      rollback: command("rollback"),
+      savepoint: command("savepoint job"),
+      release: command("release job"),
+      rollbackToSavepoint: command("rollback to job"),
+    }
+  }
+
+  transaction<R>(run: (tx: Tx) => Promise<R>): Promise<R> {
+    return new Promise<R>((resolve, reject) => {
+      this.#demandOpen()
+      this.#jobs.push({
+        turn: new Turn(this.#tx),
+        run,
+        resolve: resolve as (result: unknown) => void,
+        reject,
+        inCallerContext: AsyncLocalStorage.snapshot(),
+      })
+      this.#start()
+    })
+  }
+
+  /** Runs between two batches, in a transaction of its own. */
+  changeSchema<R>(run: (connection: SchemaConnection) => Promise<R>): Promise<R> {
+    return new Promise<R>((resolve, reject) => {
+      this.#demandOpen()
+      this.#schemaChanges.push(() => this.#changeSchema(run).then(resolve, reject))
+      this.#start()
+    })
+  }
+
+  /** Waits for everything that was queued. The connection stays open. */
+  async close(): Promise<void> {
+    this.#closed = true
+    await this.#draining
+  }
+
+  #demandOpen(): void {
+    if (this.#closed) throw new Error("the database is closed")
+  }
+
+  #start(): void {
+    this.#draining ??= this.#detached(() => this.#drain())
+  }
+
+  async #drain(): Promise<void> {
+    while (this.#jobs.length > 0 || this.#schemaChanges.length > 0) {
+      const change = this.#schemaChanges.shift()
+      if (change === undefined) await this.#runBatch()
+      else await change()
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    this.#draining = undefined
+  }
+
+  async #runBatch(): Promise<void> {
+    const started = performance.now()
+    const taken: Job[] = []
+    const succeeded: (() => void)[] = []
+    try {
+      this.#run.begin()
+      while (taken.length < maxBatchSize && performance.now() - started < maxBatchMilliseconds) {
+        const job = this.#jobs.shift()
+        if (job === undefined) break
+        taken.push(job)
+        const result = await this.#runJob(job)
+        if (result !== undefined) {
+          succeeded.push(() => {
+            job.inCallerContext(() => this.#options.committed(job.turn))
+            job.resolve(result.value)
+          })
+        }
+      }
+      this.#run.commit()
+    } catch (error) {
+      if (this.#connection.inTransaction) this.#run.rollback()
+      // BEGIN itself failed: the next caller gets the error, or the queue would spin.
+      const failed = taken.length > 0 ? taken : this.#jobs.splice(0, 1)
+      for (const job of failed) job.reject(error)
+      return
+    }
+    for (const finish of succeeded) finish()
+  }
+
+  /** The result in a box, or nothing when the job failed alone. Throws when the whole batch is lost. */
+  async #runJob(job: Job): Promise<{ value: unknown } | undefined> {
+    this.#run.savepoint()
+    this.#current = job.turn
+    try {
+      const value = await this.#beforeDeadline(job.inCallerContext(() => inTurn(job.turn, job.run)))
+      if (job.turn.failure !== undefined) throw job.turn.failure.error
+      this.#endTurn(job)
+      this.#run.release()
+      return { value }
+    } catch (caught) {
+      this.#endTurn(job)
+      // SQLITE_FULL and I/O errors roll back everything, and what ran before in this batch is gone as well. The statement's
+      // error says why; the job may have caught it and thrown one of its own.
+      if (!this.#connection.inTransaction) throw job.turn.failure?.error ?? caught
+      this.#run.rollbackToSavepoint()
+      this.#run.release()
+      job.reject(driverError(caught))
+      return undefined
+    }
+  }
+
+  #endTurn(job: Job): void {
+    job.turn.running = false
+    this.#current = undefined
+  }
+
+  async #beforeDeadline<R>(work: Promise<R>): Promise<R> {
+    const { deadlineMilliseconds } = this.#options
+    const { promise: late, reject } = Promise.withResolvers<never>()
+    const timer = setTimeout(() => reject(deadlineError(deadlineMilliseconds)), deadlineMilliseconds)
+    try {
+      return await Promise.race([work, late])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  async #changeSchema<R>(run: (connection: SchemaConnection) => Promise<R>): Promise<R> {
+    const connection = this.#connection
+    // Does nothing inside a transaction, where rebuilding a table would empty its children by ON DELETE CASCADE.
+    connection.pragma("foreign_keys = off")
+    try {
+      this.#run.begin()
+      const result = await run({
+        run: async (text) => void connection.exec(text),
+        all: async (text, parameters = []) => {
+          const statement = connection.prepare<string[], Record<string, unknown>>(text)
+          if (statement.reader) return statement.all(...parameters)
+          statement.run(...parameters)
+          return []
+        },
+      })
+      const violations = connection.pragma("foreign_key_check") as { table: string; parent: string }[]
+      const first = violations[0]
+      if (first !== undefined) {
+        throw new Error(
+          `${violations.length} rows would refer to nothing, the first in ${first.table} to ${first.parent}`,
+        )
+      }
+      this.#run.commit()
+      return result
+    } catch (error) {
+      if (connection.inTransaction) this.#run.rollback()
+      throw error
+    } finally {
+      this.#statements.clear()
+      connection.pragma("foreign_keys = on")
+    }
+  }
+}

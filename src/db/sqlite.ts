@@ -1,0 +1,146 @@
+/**
+ * The embedded database: one file in WAL mode, one connection that writes and one that reads committed data only. One process
+ * per file, held by a lock beside it.
+ */
+
+import { chmodSync, closeSync, mkdirSync, openSync, rmSync } from "node:fs"
+import { dirname, join } from "node:path"
+import { getLogger, type Logger } from "@logtape/logtape"
+import Database from "better-sqlite3"
+import { drizzle } from "drizzle-orm/better-sqlite3"
+import { AppError, messageOf } from "../errors"
+import type { DbHandle, Query } from "./db"
+import { refuseInsideTransaction, turnOf } from "./guard"
+import { demandSmallPayload, Subscribers } from "./signals"
+import { guardedStatements } from "./sqlite-statements"
+import { SqliteWriter } from "./sqlite-writer"
+
+export interface SqliteOptions {
+  /** Absolute path of the database file. */
+  readonly file: string
+  /** Path of the better-sqlite3 addon, where it is not beside the package: in a compiled executable. */
+  readonly nativeBinding?: string | undefined
+  readonly deadlineMilliseconds?: number
+  readonly logger?: Logger
+}
+
+const busyMilliseconds = 1000
+
+const codeOf = (error: unknown): unknown => (error instanceof Error && "code" in error ? error.code : undefined)
+
+/**
+ * Holds an exclusive transaction on `lock.db` for as long as the returned connection is referenced: the operating system
+ * releases it when the process dies in whatever way.
+ */
+const lockFolder = (folder: string, nativeBinding: string | undefined): Database.Database => {
+  const lock = new Database(join(folder, "lock.db"), { timeout: 0, nativeBinding })
+  try {
+    lock.exec("begin exclusive")
+    return lock
+  } catch (error) {
+    lock.close()
+    if (codeOf(error) !== "SQLITE_BUSY") throw error
+    throw new AppError("unavailable", `the database in ${folder} is in use by another certctl process`, {
+      cause: error,
+    })
+  }
+}
+
+const openConnection = (file: string, nativeBinding: string | undefined): Database.Database => {
+  const connection = new Database(file, { timeout: busyMilliseconds, nativeBinding })
+  connection.pragma("journal_mode = wal")
+  // FULL makes each commit survive a power failure; NORMAL would lose the newest ones in WAL mode.
+  connection.pragma("synchronous = full")
+  connection.pragma("foreign_keys = on")
+  return connection
+}
+
+/** Fails with `unavailable` when another process has the file. Creates it, readable by its owner only, when it is missing. */
+export const openSqlite = async (options: SqliteOptions): Promise<DbHandle> => {
+  const { file, nativeBinding, deadlineMilliseconds = 5000, logger = getLogger(["certctl", "db"]) } = options
+  const folder = dirname(file)
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const lock = lockFolder(folder, nativeBinding)
+  // The WAL beside it takes over the mode.
+  closeSync(openSync(file, "a", 0o600))
+  chmodSync(file, 0o600)
+  const writing = openConnection(file, nativeBinding)
+  const reading = openConnection(file, nativeBinding)
+  reading.pragma("query_only = on")
+
+  const subscribers = new Subscribers(logger)
+  const writer = new SqliteWriter(writing, {
+    deadlineMilliseconds,
+    committed: (turn) => subscribers.committed(turn),
+  })
+  const readStatements = guardedStatements(reading, {
+    before: () => refuseInsideTransaction("read"),
+    failed: () => undefined,
+  })
+  const read = drizzle({ client: readStatements as unknown as Database.Database }) as unknown as Query
+  let closing: Promise<void> | undefined
+
+  return {
+    dialect: "sqlite",
+    read,
+    async transaction(run) {
+      refuseInsideTransaction("a transaction")
+      return await writer.transaction(run)
+    },
+    skipLocked: (query) => query,
+    afterCommit: (tx, effect) => void turnOf(tx).effects.push(effect),
+    signal(tx, topic, payload = "") {
+      demandSmallPayload(topic, payload)
+      turnOf(tx).signals.push({ topic, payload })
+    },
+    onSignal: (topic, hear) => subscribers.add(topic, hear),
+    async ping() {
+      reading.prepare("select 1").get()
+    },
+    close() {
+      closing ??= writer.close().then(() => {
+        reading.close()
+        writing.close()
+        lock.close()
+      })
+      return closing
+    },
+    async changeSchema(run) {
+      refuseInsideTransaction("a schema change")
+      return await writer.changeSchema(run)
+    },
+  }
+}
+
+/**
+ * Copies a database that may be in use, by this process or another, without stopping its writers. The copy is the state at one
+ * moment: an open read transaction pins it, otherwise every commit would make the copy start over.
+ *
+ * @throws AppError `conflict` when `destination` exists
+ */
+export const backupSqlite = async (options: {
+  readonly file: string
+  readonly destination: string
+  readonly nativeBinding?: string | undefined
+}): Promise<void> => {
+  const { file, destination, nativeBinding } = options
+  try {
+    // Made here so that a copy of every sealed secret is never readable by others, not even while it grows.
+    closeSync(openSync(destination, "wx", 0o600))
+  } catch (error) {
+    if (codeOf(error) !== "EEXIST") throw error
+    throw new AppError("conflict", `${destination} exists already: a backup overwrites nothing`, { cause: error })
+  }
+  const source = new Database(file, { fileMustExist: true, timeout: busyMilliseconds, nativeBinding })
+  try {
+    source.pragma("query_only = on")
+    source.exec("begin")
+    source.prepare("select count(*) from sqlite_schema").get()
+    await source.backup(destination)
+  } catch (error) {
+    rmSync(destination, { force: true })
+    throw new Error(`backing up ${file} failed: ${messageOf(error)}`, { cause: error })
+  } finally {
+    source.close()
+  }
+}

@@ -1,0 +1,55 @@
+/** Issuers on the wire. Secrets of the configuration are masked in every answer. */
+import * as v from "valibot"
+import { listOf } from "../server/paging"
+import { ChosenId, ResourceName } from "../server/resource.schema"
+import { optionalTime, requiredTime, WireTime, withoutAbsent } from "../server/wire"
+import type { IssuerRow } from "./issuer.store"
+
+const Config = v.record(v.string(), v.unknown())
+const TypeName = v.pipe(v.string(), v.minLength(1), v.maxLength(255))
+
+export const NewIssuerBody = v.object({
+  id: ChosenId,
+  name: ResourceName,
+  type: TypeName,
+  config: v.optional(Config, {}),
+  enabled: v.optional(v.boolean(), true),
+})
+
+export const IssuerPatchBody = v.partial(
+  v.object({ name: ResourceName, type: TypeName, config: Config, enabled: v.boolean() }),
+)
+
+export const IssuerAnswer = v.pipe(
+  v.object({
+    id: v.string(),
+    name: v.string(),
+    type: v.string(),
+    config: Config,
+    enabled: v.boolean(),
+    last_tested_at: v.optional(WireTime),
+    test_status: v.picklist(["untested", "success", "failed"]),
+    source: v.picklist(["database", "env"]),
+    created_at: WireTime,
+    updated_at: WireTime,
+  }),
+  v.metadata({ ref: "Issuer" }),
+)
+
+export const IssuerListAnswer = listOf(IssuerAnswer)
+
+export const IssuerTestAnswer = v.object({ status: v.literal("connection_successful") })
+
+export const issuerAnswer = (issuer: IssuerRow) =>
+  withoutAbsent({
+    id: issuer.id,
+    name: issuer.name,
+    type: issuer.type,
+    config: issuer.config,
+    enabled: issuer.enabled,
+    last_tested_at: optionalTime(issuer.lastTestedAt),
+    test_status: issuer.testStatus,
+    source: issuer.source,
+    created_at: requiredTime(issuer.createdAt),
+    updated_at: requiredTime(issuer.updatedAt),
+  })

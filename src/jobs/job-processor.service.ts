@@ -1,0 +1,310 @@
+/**
+ * The loops over jobs: works what the server works, retries what failed, gives up what waited too long, and puts right what
+ * a crash left behind.
+ */
+import { systemActor } from "../access/actor"
+import type { CertificateStore } from "../certificates/certificate.store"
+import type { IssuanceService, OpenIssuer } from "../certificates/issuance.service"
+import type { LifecycleService } from "../certificates/lifecycle.service"
+import type { Clock } from "../clock"
+import type { Db } from "../db/db"
+import { buildCsr, parseCsr } from "../pki/csr"
+import { generateKey, privateKeyPem } from "../pki/keys"
+import type { RolloutService } from "../rollouts/rollout.service"
+import { isIssuing } from "./job.machine"
+import type { JobRow, JobStore } from "./job.store"
+import type { JobQueue } from "./job-queue.service"
+
+interface Deps {
+  db: Pick<Db, "transaction">
+  jobs: JobStore
+  queue: Pick<JobQueue, "create" | "move">
+  certificates: Pick<CertificateStore, "get" | "lock" | "idleRenewals">
+  lifecycle: Pick<LifecycleService, "afterJob" | "settle" | "servingAgents" | "moveTo">
+  issuance: Pick<IssuanceService, "fail" | "start" | "subjectOf" | "issueOutside" | "followOrder" | "inHand">
+  openIssuer: (issuerId: string) => Promise<OpenIssuer>
+  rollouts: Pick<RolloutService, "stillRunning">
+  seal: (plain: Buffer) => Buffer
+  clock: Clock
+  serverId: string
+  settings: {
+    keygenMode: "agent" | "server"
+    /** Jobs worked at once. */
+    concurrency: number
+    awaitingCsrMs: number
+    awaitingApprovalMs: number
+  }
+  onRowError: (jobId: string, error: unknown) => void
+}
+
+const minuteMs = 60_000
+const hourMs = 3_600_000
+/** How long an order may stay open at a CA. */
+const orderPatienceMs = 168 * hourMs
+/** An agent that was not heard of for so long is not deploying any more. */
+const agentSilenceMs = 5 * minuteMs
+const batchSize = 200
+
+/** Runs `work` over all rows, `limit` at once; a row that fails stops nobody. */
+const inParallel = async <R>(rows: readonly R[], limit: number, work: (row: R) => Promise<void>): Promise<void> => {
+  const waiting = rows.values()
+  await Promise.all(
+    Array.from({ length: Math.min(limit, rows.length) }, async () => {
+      for (const row of waiting) await work(row)
+    }),
+  )
+}
+
+export const jobProcessorService = (deps: Deps) => {
+  const { db, jobs, queue, certificates, lifecycle, issuance, openIssuer, clock, settings } = deps
+
+  const guarded =
+    <R extends { id: string }>(work: (row: R) => Promise<void>) =>
+    async (row: R) => {
+      try {
+        await work(row)
+      } catch (error) {
+        deps.onRowError(row.id, error)
+      }
+    }
+
+  /** Pending with an agent to make the key: offered to the agents of the set, one job each. */
+  const offerToAgents = (job: JobRow & { certificateId: string }): Promise<void> =>
+    db.transaction(async (tx) => {
+      const certificate = await certificates.lock(tx, job.certificateId)
+      if (certificate === null) return
+      const running = await queue.move(tx, job, "Running", {
+        actor: systemActor,
+        action: "renewal_job_started",
+        set: { attempts: job.attempts + 1, startedAt: job.startedAt ?? clock.now() },
+      })
+      if (running === null) return
+      const agentIds = job.agentId === null ? await lifecycle.servingAgents(tx, job.certificateId) : [job.agentId]
+      const [first, ...others] = agentIds
+      const open = new Set(
+        (await jobs.openOfCertificate(tx, job.certificateId))
+          .filter((other) => isIssuing(other.type))
+          .map((other) => other.agentId),
+      )
+      await queue.move(tx, running, "AwaitingCSR", {
+        actor: systemActor,
+        action: "renewal_awaiting_csr",
+        details: { agent_id: first ?? null },
+        // The agent may have got a job of its own meanwhile; this one then stays open to whoever comes first.
+        set: { agentId: first !== undefined && (job.agentId === first || !open.has(first)) ? first : null },
+      })
+      for (const agentId of others) {
+        await queue.create(tx, {
+          type: job.type,
+          certificateId: job.certificateId,
+          agentId,
+          status: "AwaitingCSR",
+          attempts: running.attempts,
+          maxAttempts: job.maxAttempts,
+          requestedBy: job.requestedBy,
+          rolloutId: job.rolloutId,
+        })
+      }
+      if (certificate.status !== "RenewalInProgress") await lifecycle.moveTo(tx, certificate, "RenewalInProgress")
+    })
+
+  /** Server key mode: the key is made here, kept sealed, and goes nowhere. */
+  const issueWithOwnKey = async (job: JobRow & { certificateId: string }): Promise<void> => {
+    const certificate = await certificates.get(job.certificateId)
+    if (certificate === null) return
+    const subject = await issuance.subjectOf(certificate)
+    const key = await generateKey("rsa-2048")
+    const csrPem = buildCsr({ commonName: certificate.commonName, sans: certificate.sans, privateKey: key })
+    const csr = parseCsr(csrPem)
+    const running = await issuance.start({ ...job, attempts: job.attempts + 1 }, csr, csrPem, null, systemActor)
+    if (running === null) return
+    const issuer = await openIssuer(certificate.issuerId).catch(async (error) => {
+      await issuance.fail(running, error, "renewal_job_failed", systemActor)
+      throw error
+    })
+    await issuance.issueOutside(
+      subject,
+      running,
+      csr,
+      csrPem,
+      issuer,
+      systemActor,
+      deps.seal(Buffer.from(privateKeyPem(key))),
+    )
+  }
+
+  const processOne = guarded(async (job: JobRow) => {
+    if (job.type === "Deployment") {
+      await db.transaction(async (tx) => {
+        if (job.certificateId !== null) await certificates.lock(tx, job.certificateId)
+        const failed = await queue.move(tx, job, "Failed", {
+          actor: systemActor,
+          action: "deployment_job_failed",
+          set: { lastError: "its target is gone", maxAttempts: job.attempts },
+        })
+        if (failed !== null) await lifecycle.afterJob(tx, failed)
+      })
+      return
+    }
+    if (job.certificateId === null) return
+    const work = settings.keygenMode === "agent" ? offerToAgents : issueWithOwnKey
+    await work({ ...job, certificateId: job.certificateId })
+  })
+
+  /** An issuing job whose server died before anything was sent, or whose order is due to be asked about. */
+  const recoverOne = guarded(async (job: JobRow) => {
+    if (issuance.inHand.has(job.id)) return
+    if (job.orderId !== null) return issuance.followOrder(job)
+    await db.transaction(async (tx) => {
+      if (job.certificateId !== null) await certificates.lock(tx, job.certificateId)
+      const isSpent = job.attempts >= job.maxAttempts
+      const to = isSpent ? "Failed" : settings.keygenMode === "agent" ? "AwaitingCSR" : "Pending"
+      const moved = await queue.move(tx, job, to, {
+        actor: systemActor,
+        action: "job_recovered",
+        details: { lease_holder: job.leaseHolder },
+        set: isSpent
+          ? { lastError: "the server that worked on it stopped" }
+          : { attempts: job.attempts + 1, csrPem: null },
+      })
+      if (moved !== null) await lifecycle.afterJob(tx, moved)
+    })
+  })
+
+  const giveUp = (reason: string, ageMs: (job: JobRow) => number) =>
+    guarded(async (job: JobRow) => {
+      await db.transaction(async (tx) => {
+        if (job.certificateId !== null) await certificates.lock(tx, job.certificateId)
+        const hours = ageMs(job) / hourMs
+        const attempts = Math.max(job.attempts, 1)
+        const failed = await queue.move(tx, job, "Failed", {
+          actor: systemActor,
+          action: "job_timeout",
+          details: { timeout_reason: reason, age_hours: hours, job_type: job.type },
+          set: {
+            lastError: `${reason}: ${job.status} for ${hours.toFixed(1)} hours`,
+            attempts,
+            // Nobody decided: that is an answer too, and asking again is up to the next renewal check.
+            ...(reason === "approval_timeout" ? { maxAttempts: attempts } : {}),
+          },
+        })
+        if (failed !== null) await lifecycle.afterJob(tx, failed)
+      })
+    })
+
+  return {
+    /** Ends what this server held before it died: called once at start, so that nobody waits for a lease to run out. */
+    dropOwnLeases: () => db.transaction((tx) => jobs.dropLeases(tx, deps.serverId, clock.now())),
+
+    async renewLeases(leaseMs: number): Promise<void> {
+      const ids = [...issuance.inHand]
+      if (ids.length === 0) return
+      const until = new Date(clock.now().getTime() + leaseMs)
+      await db.transaction((tx) => jobs.extendLeases(tx, ids, deps.serverId, until))
+    },
+
+    /** One pass of the job processor; goes on at once after a full batch. */
+    async process(signal: AbortSignal): Promise<void> {
+      const limit = Math.max(1, settings.concurrency)
+      while (!signal.aborted) {
+        const lapsed = await jobs.lapsed(clock.now(), batchSize)
+        await inParallel(lapsed, limit, recoverOne)
+        const claimed = await jobs.claimable(clock.now(), limit * 4)
+        await inParallel(claimed, limit, processOne)
+        if (claimed.length < limit * 4) break
+      }
+    },
+
+    /** Finds roll-outs and certificates that nothing will wake up: waves whose patience is over, runs that ended in a crash. */
+    async settleStragglers(signal: AbortSignal): Promise<void> {
+      for (const { id, certificateId } of await deps.rollouts.stillRunning(1000)) {
+        if (signal.aborted) return
+        await guarded<{ id: string }>(() =>
+          db.transaction((tx) =>
+            lifecycle.afterJob(tx, { certificateId, rolloutId: id, type: "Deployment", status: "Running" }),
+          ),
+        )({ id })
+      }
+      for (const { id } of await certificates.idleRenewals(batchSize)) {
+        await guarded<{ id: string }>(() => db.transaction((tx) => lifecycle.settle(tx, id)))({ id })
+      }
+    },
+
+    /** One pass of the retry loop. */
+    async retry(signal: AbortSignal): Promise<number> {
+      let after: { completedAt: Date; id: string } | null = null
+      let retried = 0
+      while (!signal.aborted) {
+        const rows: Awaited<ReturnType<JobStore["retryable"]>> = await jobs.retryable(batchSize, after)
+        for (const { job, retryIntervalSeconds } of rows) {
+          const pauseMs = job.type === "Deployment" ? 0 : retryIntervalSeconds * 1000
+          if ((job.completedAt?.getTime() ?? 0) + pauseMs > clock.now().getTime()) continue
+          await guarded(async (due: JobRow) => {
+            await db.transaction(async (tx) => {
+              if (due.certificateId === null) return
+              await certificates.lock(tx, due.certificateId)
+              const open = await jobs.openOfCertificate(tx, due.certificateId)
+              const isReplaced = open.some(
+                (other) =>
+                  other.agentId === due.agentId &&
+                  (due.type === "Deployment"
+                    ? other.type === "Deployment" && other.targetId === due.targetId
+                    : other.type !== "Deployment"),
+              )
+              if (isReplaced) {
+                // Its place is taken: it stays failed, and for good.
+                await jobs.patch(tx, due.id, { maxAttempts: due.attempts })
+                return
+              }
+              const moved = await queue.move(tx, due, "Pending", {
+                actor: systemActor,
+                action: "job_retry",
+                details: { attempts: due.attempts, max_attempts: due.maxAttempts },
+                set: { lastError: null, scheduledAt: clock.now(), csrPem: null, orderId: null, nextPollAt: null },
+              })
+              if (moved === null) return
+              retried += 1
+              await lifecycle.afterJob(tx, moved)
+            })
+          })(job)
+        }
+        const last = rows.at(-1)?.job
+        if (rows.length < batchSize || last === undefined || last.completedAt === null) break
+        after = { completedAt: last.completedAt, id: last.id }
+      }
+      return retried
+    },
+
+    /** One pass of the timeout reaper. */
+    async reap(): Promise<void> {
+      const now = clock.now()
+      const since = (job: JobRow) => now.getTime() - job.statusSince.getTime()
+      const before = (ms: number) => new Date(now.getTime() - ms)
+      const arms: [JobRow[], (job: JobRow) => Promise<void>][] = [
+        [await jobs.inStatusSince("AwaitingCSR", before(settings.awaitingCsrMs), 1000), giveUp("csr_timeout", since)],
+        [
+          await jobs.inStatusSince("AwaitingApproval", before(settings.awaitingApprovalMs), 1000),
+          giveUp("approval_timeout", since),
+        ],
+        [await jobs.ordersOlderThan(before(orderPatienceMs), 1000), giveUp("order_timeout", since)],
+      ]
+      for (const [rows, end] of arms) for (const job of rows) await end(job)
+      for (const { job } of await jobs.deploymentsOfSilentAgents(before(agentSilenceMs), 1000)) {
+        await guarded(async (silent: JobRow) => {
+          await db.transaction(async (tx) => {
+            if (silent.certificateId !== null) await certificates.lock(tx, silent.certificateId)
+            const failed = await queue.move(tx, silent, "Failed", {
+              actor: systemActor,
+              action: "job_offline_agent_reap",
+              details: { agent_id: silent.agentId },
+              set: { lastError: `agent offline: ${silent.agentId} was not heard of for more than 5 minutes` },
+            })
+            if (failed !== null) await lifecycle.afterJob(tx, failed)
+          })
+        })(job)
+      }
+    },
+  }
+}
+
+export type JobProcessor = ReturnType<typeof jobProcessorService>

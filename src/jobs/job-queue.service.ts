@@ -1,0 +1,114 @@
+/**
+ * The one place that changes a job's state. Every move is checked against the table of moves, is compare-and-set, and
+ * writes its audit event in the caller's transaction. What a change means for the certificate and its roll-out is decided
+ * by the callers.
+ */
+import type { Actor } from "../access/actor"
+import type { AuditService } from "../audit/audit.service"
+import type { Clock } from "../clock"
+import type { Db, Tx } from "../db/db"
+import { newId } from "../db/ids"
+import { AppError } from "../errors"
+import { canMove, isIssuing, type JobStatus } from "./job.machine"
+import type { JobRow, JobStore, NewJob } from "./job.store"
+
+interface Deps {
+  db: Pick<Db, "signal">
+  jobs: JobStore
+  audit: Pick<AuditService, "append">
+  clock: Clock
+}
+
+/** Signals that something may be done now, so that nobody has to wait for a tick. */
+export const jobSignals = {
+  /** The job processor has work. */
+  processor: "jobs.processor",
+  /** Payload: the agent that has work; empty when any agent may. */
+  agent: "jobs.agent",
+} as const
+
+/** Longest error kept with a job. */
+const maxErrorLength = 2000
+
+export interface MoveOptions {
+  actor: Actor
+  /** Audit action; the event carries the job's type, certificate and the two states. */
+  action: string
+  details?: Record<string, unknown>
+  set?: Partial<NewJob>
+}
+
+export const jobQueueService = ({ db, jobs, audit, clock }: Deps) => {
+  const announce = (tx: Tx, job: JobRow) => {
+    if (job.status === "Pending" && (isIssuing(job.type) || job.agentId === null)) {
+      db.signal(tx, jobSignals.processor)
+    } else if (job.status === "AwaitingCSR" || (job.status === "Pending" && job.hold === null)) {
+      db.signal(tx, jobSignals.agent, job.agentId ?? "")
+    }
+  }
+
+  return {
+    /** null when an open issuing job of the same certificate and agent exists already. */
+    async create(
+      tx: Tx,
+      job: Pick<NewJob, "type" | "certificateId"> & Partial<Omit<NewJob, "id" | "createdAt">>,
+    ): Promise<JobRow | null> {
+      const now = clock.now()
+      const created = await jobs.insert(tx, {
+        scheduledAt: now,
+        statusSince: now,
+        ...job,
+        id: newId("job-"),
+        createdAt: now,
+      })
+      if (created !== null) announce(tx, created)
+      return created
+    },
+
+    /**
+     * Moves a job. null when it is no longer in `from`: somebody else was first.
+     * Fails with `internal` when the table of moves does not allow it.
+     */
+    async move(
+      tx: Tx,
+      job: Pick<JobRow, "id" | "status">,
+      to: JobStatus,
+      { actor, action, details, set }: MoveOptions,
+    ): Promise<JobRow | null> {
+      if (!canMove(job.status, to))
+        throw new AppError("internal", `job ${job.id} cannot go from ${job.status} to ${to}`)
+      const now = clock.now()
+      const ended = to === "Completed" || to === "Failed" || to === "Cancelled"
+      const moved = await jobs.compareAndSet(tx, job.id, [job.status], {
+        status: to,
+        statusSince: now,
+        completedAt: ended ? now : null,
+        // A lease and a waiting reason belong to one state only.
+        ...(to === "Running" ? {} : { leaseUntil: null, leaseHolder: null }),
+        ...(to === "Pending" || to === "AwaitingCSR" ? {} : { hold: null }),
+        ...set,
+        ...(typeof set?.lastError === "string" ? { lastError: set.lastError.slice(0, maxErrorLength) } : {}),
+      })
+      if (moved === null) return null
+      await audit.append(tx, {
+        actor,
+        action,
+        resourceType: "job",
+        resourceId: job.id,
+        details: { job_type: moved.type, certificate_id: moved.certificateId, from: job.status, to, ...details },
+      })
+      announce(tx, moved)
+      return moved
+    },
+
+    /** Takes the hold off a waiting job. */
+    async release(tx: Tx, job: JobRow): Promise<void> {
+      await jobs.patch(tx, job.id, { hold: null })
+      announce(tx, { ...job, hold: null })
+    },
+
+    hold: (tx: Tx, job: JobRow, reason: string) => jobs.patch(tx, job.id, { hold: reason }),
+  }
+}
+
+export type JobQueue = ReturnType<typeof jobQueueService>

@@ -1,0 +1,38 @@
+/** SQL of certificate profiles. */
+import { count, desc, eq } from "drizzle-orm"
+import type { Db, Query, Tx } from "../db/db"
+import type { Tables } from "../db/tables/tables"
+
+export type ProfileRow = Tables["certificateProfiles"]["$inferSelect"]
+
+export const profileStore = ({ t: { certificateProfiles: profiles }, read }: Db) => ({
+  /** Newest first. */
+  list: ({ limit, offset }: { limit: number; offset: number }) =>
+    read.select().from(profiles).orderBy(desc(profiles.createdAt), desc(profiles.id)).limit(limit).offset(offset),
+
+  async total(): Promise<number> {
+    const [row] = await read.select({ n: count() }).from(profiles)
+    return row?.n ?? 0
+  },
+
+  async get(id: string, query: Query = read): Promise<ProfileRow | null> {
+    return (await query.select().from(profiles).where(eq(profiles.id, id)))[0] ?? null
+  },
+
+  /** null when the id or the name is taken. */
+  async insert(tx: Tx, row: ProfileRow): Promise<ProfileRow | null> {
+    return (await tx.insert(profiles).values(row).onConflictDoNothing().returning())[0] ?? null
+  },
+
+  /** null when there is no such profile. Keys that are undefined keep their value. */
+  async update(tx: Tx, id: string, patch: Partial<ProfileRow>): Promise<ProfileRow | null> {
+    return (await tx.update(profiles).set(patch).where(eq(profiles.id, id)).returning())[0] ?? null
+  },
+
+  /** Whether there was one. Certificates and renewal policies lose their reference to it. */
+  async remove(tx: Tx, id: string): Promise<boolean> {
+    return (await tx.delete(profiles).where(eq(profiles.id, id)).returning({ id: profiles.id })).length > 0
+  },
+})
+
+export type ProfileStore = ReturnType<typeof profileStore>

@@ -1,0 +1,55 @@
+/** SQL of renewal policies. */
+import { asc, count, eq } from "drizzle-orm"
+import type { Db, Query, Tx } from "../db/db"
+import type { Tables } from "../db/tables/tables"
+
+export type RenewalPolicyRow = Tables["renewalPolicies"]["$inferSelect"]
+
+export const renewalPolicyStore = ({ t, read }: Db) => ({
+  /** By name. */
+  list: ({ limit, offset }: { limit: number; offset: number }) =>
+    read
+      .select()
+      .from(t.renewalPolicies)
+      .orderBy(asc(t.renewalPolicies.name), asc(t.renewalPolicies.id))
+      .limit(limit)
+      .offset(offset),
+
+  async total(): Promise<number> {
+    const [row] = await read.select({ n: count() }).from(t.renewalPolicies)
+    return row?.n ?? 0
+  },
+
+  async get(id: string, query: Query = read): Promise<RenewalPolicyRow | null> {
+    return (await query.select().from(t.renewalPolicies).where(eq(t.renewalPolicies.id, id)))[0] ?? null
+  },
+
+  async hasName(tx: Tx, name: string): Promise<boolean> {
+    const rows = await tx
+      .select({ id: t.renewalPolicies.id })
+      .from(t.renewalPolicies)
+      .where(eq(t.renewalPolicies.name, name))
+    return rows.length > 0
+  },
+
+  /** null when the id or the name is taken. */
+  async insert(tx: Tx, row: RenewalPolicyRow): Promise<RenewalPolicyRow | null> {
+    return (await tx.insert(t.renewalPolicies).values(row).onConflictDoNothing().returning())[0] ?? null
+  },
+
+  /** null when there is no such policy. Keys that are undefined keep their value. */
+  async update(tx: Tx, id: string, patch: Partial<RenewalPolicyRow>): Promise<RenewalPolicyRow | null> {
+    return (await tx.update(t.renewalPolicies).set(patch).where(eq(t.renewalPolicies.id, id)).returning())[0] ?? null
+  },
+
+  /** Whether there was one. */
+  async remove(tx: Tx, id: string): Promise<boolean> {
+    const removed = await tx
+      .delete(t.renewalPolicies)
+      .where(eq(t.renewalPolicies.id, id))
+      .returning({ id: t.renewalPolicies.id })
+    return removed.length > 0
+  },
+})
+
+export type RenewalPolicyStore = ReturnType<typeof renewalPolicyStore>

@@ -1,0 +1,131 @@
+/**
+ * Roll-outs: one issuance run on its way to the targets. Holds back the deployments of later waves, releases them when the
+ * wave before is verified, and halts with the reason when it cannot be.
+ */
+import { systemActor } from "../access/actor"
+import type { AuditService } from "../audit/audit.service"
+import type { Clock } from "../clock"
+import type { Tx } from "../db/db"
+import { newId } from "../db/ids"
+import type { JobRow, JobStore } from "../jobs/job.store"
+import type { JobQueue } from "../jobs/job-queue.service"
+import { nextStep, waveOf } from "./rollout.machine"
+import type { RolloutRow, RolloutStore } from "./rollout.store"
+
+/** A target that a certificate goes to, with the agent that serves it. */
+export interface Place {
+  readonly targetId: string
+  readonly agentId: string
+}
+
+/** Splits the targets of a certificate into ordered waves. */
+export type PlanWaves = (certificateId: string, targetIds: readonly string[]) => string[][]
+
+/** Everything at once. */
+export const oneWave: PlanWaves = (_certificateId, targetIds) => [[...targetIds]]
+
+interface Deps {
+  rollouts: RolloutStore
+  jobs: Pick<JobStore, "ofRollout">
+  queue: Pick<JobQueue, "move" | "release" | "hold">
+  audit: Pick<AuditService, "append">
+  clock: Clock
+  planWaves: PlanWaves
+}
+
+export const rolloutService = ({ rollouts, jobs, queue, audit, clock, planWaves }: Deps) => ({
+  /**
+   * The roll-out that a run joins: the one under way, its waves planned anew for today's targets, or a new one.
+   * The caller holds the certificate's lock.
+   */
+  async join(tx: Tx, certificateId: string, places: readonly Place[]): Promise<RolloutRow> {
+    const waves = planWaves(
+      certificateId,
+      places.map((place) => place.targetId),
+    )
+    const running = await rollouts.running(tx, certificateId)
+    if (running !== null) {
+      await rollouts.setWaves(tx, running.id, waves)
+      return { ...running, waves }
+    }
+    const rollout: RolloutRow = {
+      id: newId("ro-"),
+      certificateId,
+      state: "running",
+      waves,
+      createdAt: clock.now(),
+      finishedAt: null,
+    }
+    return (await rollouts.insert(tx, rollout)) ?? rollout
+  },
+
+  /** The roll-out a finished issuance belongs to; null when it was halted, so nothing more goes out. */
+  async ofRun(
+    tx: Tx,
+    rolloutId: string | null,
+    certificateId: string,
+    places: readonly Place[],
+  ): Promise<RolloutRow | null> {
+    const own = rolloutId === null ? null : await rollouts.get(tx, rolloutId)
+    if (own?.state === "running") return own
+    if (own?.state === "halted") return null
+    return this.join(tx, certificateId, places)
+  },
+
+  waveOf,
+
+  /**
+   * Brings a roll-out forward after anything happened to one of its jobs: releases the wave that may go, holds later ones,
+   * halts or finishes. Changes nothing when nothing is to be done.
+   */
+  async advance(tx: Tx, rolloutId: string, places: readonly Place[]): Promise<void> {
+    const rollout = await rollouts.get(tx, rolloutId)
+    if (rollout === null || rollout.state !== "running") return
+    const all = await jobs.ofRollout(tx, rolloutId)
+    const step = nextStep({
+      waves: rollout.waves,
+      jobs: all,
+      places: new Map(places.map((place) => [place.targetId, place.agentId])),
+      now: clock.now(),
+    })
+    const pending = all.filter((job) => job.type === "Deployment" && job.status === "Pending")
+    const wave = (job: JobRow) => waveOf(rollout.waves, job.targetId ?? "")
+    switch (step.kind) {
+      case "wait":
+        for (const job of pending) {
+          if (wave(job) <= step.wave) {
+            if (job.hold !== null) await queue.release(tx, job)
+          } else {
+            const reason = `waits until wave ${step.wave + 1} of ${rollout.waves.length} is verified`
+            if (job.hold !== reason) await queue.hold(tx, job, reason)
+          }
+        }
+        return
+      case "halt":
+        for (const job of pending) {
+          if (wave(job) <= step.wave) continue
+          await queue.move(tx, job, "Cancelled", {
+            actor: systemActor,
+            action: "job_cancelled",
+            set: { lastError: `roll-out halted in wave ${step.wave + 1}: ${step.reason}` },
+          })
+        }
+        if (await rollouts.finish(tx, rolloutId, "halted", clock.now())) {
+          await audit.append(tx, {
+            actor: systemActor,
+            action: "rollout_halted",
+            resourceType: "certificate",
+            resourceId: rollout.certificateId,
+            details: { rollout_id: rolloutId, wave: step.wave + 1, reason: step.reason },
+          })
+        }
+        return
+      case "done":
+        await rollouts.finish(tx, rolloutId, "done", clock.now())
+    }
+  },
+
+  stillRunning: rollouts.stillRunning,
+})
+
+export type RolloutService = ReturnType<typeof rolloutService>

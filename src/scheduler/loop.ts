@@ -1,0 +1,105 @@
+/**
+ * One loop of the scheduler: runs on its interval, at once when it is told that there is work, never twice at a time, and
+ * survives whatever its run throws.
+ */
+
+import type { Logger } from "@logtape/logtape"
+import { Cron } from "croner"
+
+export interface LoopDefinition {
+  readonly name: string
+  readonly everyMs: number
+  /** A run that takes longer is told to stop, and the next may start. */
+  readonly timeoutMs: number
+  /** Also runs as soon as this server takes the loop over. */
+  readonly onStart: boolean
+  /** Signals that mean "there may be work now". */
+  readonly wakeOn?: readonly string[]
+  run(signal: AbortSignal): Promise<unknown>
+}
+
+export interface LoopRunner {
+  /** This server has the loop from now on. */
+  take(): void
+  /** Another server has it, or the database cannot be asked: what runs is told to stop. */
+  lose(): void
+  /** Runs now, or once more after the run under way. */
+  wake(): void
+  /** Resolves when nothing runs any more. */
+  stop(): Promise<void>
+  readonly isBusy: () => boolean
+}
+
+/** croner counts in seconds. */
+const secondsOf = (ms: number): number => Math.max(1, Math.round(ms / 1000))
+
+export const loopRunner = ({ name, everyMs, timeoutMs, onStart, run }: LoopDefinition, log: Logger): LoopRunner => {
+  let isHeld = false
+  let isStopped = false
+  let again = false
+  let running: { work: Promise<void>; abort: AbortController } | null = null
+
+  const once = async (abort: AbortController): Promise<void> => {
+    const { promise: late, reject } = Promise.withResolvers<never>()
+    const timer = setTimeout(() => {
+      abort.abort()
+      reject(new Error(`took longer than ${timeoutMs} ms`))
+    }, timeoutMs)
+    try {
+      await Promise.race([run(abort.signal), late])
+    } catch (error) {
+      // A run that was told to stop may say so in any way it likes.
+      if (!abort.signal.aborted || !isStopped) log.error("loop {loop} failed: {error}", { loop: name, error })
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  const start = (): void => {
+    const abort = new AbortController()
+    const work = once(abort).finally(() => {
+      running = null
+      if (again && isHeld && !isStopped) {
+        again = false
+        start()
+      }
+    })
+    running = { work, abort }
+  }
+
+  const wake = (): void => {
+    if (!isHeld || isStopped) return
+    if (running === null) start()
+    else again = true
+  }
+
+  const schedule = new Cron("* * * * * *", { interval: secondsOf(everyMs), paused: true, unref: true }, () => {
+    if (!isHeld || isStopped) return
+    if (running === null) start()
+    else log.warn("loop {loop} is still busy: this tick is left out", { loop: name })
+  })
+
+  return {
+    take() {
+      if (isHeld || isStopped) return
+      isHeld = true
+      schedule.resume()
+      if (onStart) wake()
+    },
+    lose() {
+      if (!isHeld) return
+      isHeld = false
+      again = false
+      schedule.pause()
+      running?.abort.abort()
+    },
+    wake,
+    isBusy: () => running !== null,
+    async stop() {
+      isStopped = true
+      schedule.stop()
+      running?.abort.abort()
+      await running?.work
+    },
+  }
+}

@@ -1,0 +1,110 @@
+/** Every loop: its name, its interval and the service call it makes. */
+
+import type { SessionService } from "../access/session.service"
+import type { AgentService } from "../agents/agent.service"
+import { auditTopic } from "../audit/audit.service"
+import type { SealingService } from "../audit/sealing.service"
+import type { RenewalService } from "../certificates/renewal.service"
+import type { ObservationService } from "../health/observation.service"
+import type { JobProcessor } from "../jobs/job-processor.service"
+import { jobSignals } from "../jobs/job-queue.service"
+import type { LoopDefinition } from "./loop"
+
+interface Services {
+  renewals: Pick<RenewalService, "checkAll">
+  processor: Pick<JobProcessor, "process" | "settleStragglers" | "retry" | "reap">
+  agents: Pick<AgentService, "markSilent">
+  sealing: Pick<SealingService, "seal">
+  sessions: Pick<SessionService, "sweep">
+  observations: Pick<ObservationService, "thin">
+}
+
+interface Intervals {
+  readonly renewalCheckMs: number
+  readonly jobProcessorMs: number
+  readonly jobRetryMs: number
+  readonly jobTimeoutMs: number
+  readonly agentHealthMs: number
+}
+
+const secondMs = 1000
+const minuteMs = 60 * secondMs
+const hourMs = 60 * minuteMs
+
+export const loops = (
+  { renewals, processor, agents, sealing, sessions, observations }: Services,
+  intervals: Intervals,
+): LoopDefinition[] => {
+  let hasSealed = false
+  return [
+    {
+      name: "renewal-check",
+      everyMs: intervals.renewalCheckMs,
+      timeoutMs: 5 * minuteMs,
+      onStart: true,
+      run: (signal) => renewals.checkAll(signal),
+    },
+    {
+      name: "job-processor",
+      everyMs: intervals.jobProcessorMs,
+      timeoutMs: 2 * minuteMs,
+      onStart: true,
+      wakeOn: [jobSignals.processor],
+      run: (signal) => processor.process(signal),
+    },
+    {
+      name: "straggler-check",
+      everyMs: intervals.jobProcessorMs,
+      timeoutMs: 2 * minuteMs,
+      onStart: true,
+      run: (signal) => processor.settleStragglers(signal),
+    },
+    {
+      name: "job-retry",
+      everyMs: intervals.jobRetryMs,
+      timeoutMs: 2 * minuteMs,
+      onStart: true,
+      run: (signal) => processor.retry(signal),
+    },
+    {
+      name: "job-timeout",
+      everyMs: intervals.jobTimeoutMs,
+      timeoutMs: 2 * minuteMs,
+      onStart: true,
+      run: () => processor.reap(),
+    },
+    {
+      name: "agent-health",
+      everyMs: intervals.agentHealthMs,
+      timeoutMs: minuteMs,
+      onStart: true,
+      run: () => agents.markSilent(intervals.agentHealthMs),
+    },
+    {
+      name: "audit-sealing",
+      everyMs: 10 * secondMs,
+      timeoutMs: minuteMs,
+      onStart: true,
+      wakeOn: [auditTopic],
+      // The first pass of a server looks at everything: the former holder may have been away for long.
+      run: async (signal) => {
+        await sealing.seal({ everything: !hasSealed, signal })
+        hasSealed = true
+      },
+    },
+    {
+      name: "session-sweep",
+      everyMs: hourMs,
+      timeoutMs: minuteMs,
+      onStart: false,
+      run: () => sessions.sweep(),
+    },
+    {
+      name: "observation-thinning",
+      everyMs: hourMs,
+      timeoutMs: 5 * minuteMs,
+      onStart: false,
+      run: (signal) => observations.thin(signal),
+    },
+  ]
+}

@@ -1,0 +1,21 @@
+/** Which chain of middleware a path goes through. */
+
+/**
+ * `probe`: health and readiness. `open`: API paths without credentials. `api`: everything else below /api.
+ * `protocol`: other people's clients (EST, SCEP, ACME, CRL, OCSP), which bring their own authentication. `asset`: immutable files.
+ * `console`: pages for browsers.
+ */
+export type PathKind = "probe" | "open" | "api" | "protocol" | "asset" | "console"
+
+const probes = new Set(["/health", "/ready"])
+const open = new Set(["/api/v1/auth/info", "/api/v1/version"])
+const protocolPrefixes = ["/.well-known/pki", "/.well-known/est", "/scep/", "/scep-mtls/", "/acme/"]
+const protocolPaths = new Set(["/scep", "/scep-mtls"])
+
+export const kindOfPath = (path: string): PathKind => {
+  if (probes.has(path)) return "probe"
+  if (open.has(path)) return "open"
+  if (path === "/api" || path.startsWith("/api/")) return "api"
+  if (protocolPaths.has(path) || protocolPrefixes.some((prefix) => path.startsWith(prefix))) return "protocol"
+  return path.startsWith("/assets/") ? "asset" : "console"
+}

@@ -1,0 +1,81 @@
+/** SQL of deployment targets. */
+import { and, count, desc, eq, isNull } from "drizzle-orm"
+import type { Db, Query, Tx } from "../db/db"
+import type { Tables } from "../db/tables/tables"
+
+export type TargetRow = Tables["deploymentTargets"]["$inferSelect"]
+
+/** What decides whether a target's agent could deploy. */
+export interface AgentState {
+  readonly name: string
+  readonly status: string
+  readonly lastHeartbeatAt: Date | null
+  readonly retiredAt: Date | null
+}
+
+export const targetStore = ({ t: { deploymentTargets: targets, agents, certificateTargets }, read }: Db) => ({
+  /** Newest first, retired ones included. */
+  list: ({ limit, offset }: { limit: number; offset: number }) =>
+    read.select().from(targets).orderBy(desc(targets.createdAt), desc(targets.id)).limit(limit).offset(offset),
+
+  async total(): Promise<number> {
+    const [row] = await read.select({ n: count() }).from(targets)
+    return row?.n ?? 0
+  },
+
+  async get(id: string): Promise<TargetRow | null> {
+    return (await read.select().from(targets).where(eq(targets.id, id)))[0] ?? null
+  },
+
+  /** null when there is no such agent. */
+  async agentState(query: Query, agentId: string): Promise<AgentState | null> {
+    const { name, status, lastHeartbeatAt, retiredAt } = agents
+    const rows = await query
+      .select({ name, status, lastHeartbeatAt, retiredAt })
+      .from(agents)
+      .where(eq(agents.id, agentId))
+    return rows[0] ?? null
+  },
+
+  /** Certificates that go to the target. */
+  async certificateIds(tx: Tx, id: string): Promise<string[]> {
+    const rows = await tx
+      .select({ id: certificateTargets.certificateId })
+      .from(certificateTargets)
+      .where(eq(certificateTargets.targetId, id))
+    return rows.map((row) => row.id)
+  },
+
+  /** null when the id is taken, or the name on that agent. */
+  async insert(tx: Tx, row: TargetRow): Promise<TargetRow | null> {
+    return (await tx.insert(targets).values(row).onConflictDoNothing().returning())[0] ?? null
+  },
+
+  /** null when there is no such target. Keys that are undefined keep their value. */
+  async update(tx: Tx, id: string, patch: Partial<TargetRow>): Promise<TargetRow | null> {
+    return (await tx.update(targets).set(patch).where(eq(targets.id, id)).returning())[0] ?? null
+  },
+
+  /** null when configuration, type or agent are no longer those that the new ones were made from. */
+  async replaceConfig(tx: Tx, from: TargetRow, patch: Partial<TargetRow>): Promise<TargetRow | null> {
+    const { encryptedConfig } = targets
+    const isUnchanged = and(
+      eq(targets.type, from.type),
+      eq(targets.agentId, from.agentId),
+      from.encryptedConfig === null ? isNull(encryptedConfig) : eq(encryptedConfig, from.encryptedConfig),
+    )
+    const changed = await tx
+      .update(targets)
+      .set(patch)
+      .where(and(eq(targets.id, from.id), isUnchanged))
+      .returning()
+    return changed[0] ?? null
+  },
+
+  /** Whether there was one. Its mappings go with it, its jobs stay without it. */
+  async remove(tx: Tx, id: string): Promise<boolean> {
+    return (await tx.delete(targets).where(eq(targets.id, id)).returning({ id: targets.id })).length > 0
+  },
+})
+
+export type TargetStore = ReturnType<typeof targetStore>

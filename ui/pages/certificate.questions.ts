@@ -1,0 +1,64 @@
+/** What is asked before a certificate is revoked, archived or renewed a second time. */
+import type { Question } from "../parts/confirm"
+import { selectField } from "../parts/form"
+import { html } from "../parts/markup"
+
+interface Subject {
+  readonly id: string
+  readonly commonName: string
+  readonly targets: readonly unknown[]
+}
+
+/** RFC 5280 section 5.3.1, as far as a person may choose them. */
+const reasons = [
+  { value: "unspecified", label: "Unspecified" },
+  { value: "keyCompromise", label: "Key compromise: the private key may be known to others" },
+  { value: "caCompromise", label: "CA compromise: the issuer itself is in doubt" },
+  { value: "affiliationChanged", label: "Affiliation changed: the subject's name no longer holds" },
+  { value: "superseded", label: "Superseded: replaced by a newer certificate" },
+  { value: "cessationOfOperation", label: "Cessation of operation: the service is gone" },
+  { value: "certificateHold", label: "Certificate hold: suspended for now" },
+  { value: "privilegeWithdrawn", label: "Privilege withdrawn: it may no longer be used" },
+]
+
+const placesText = ({ targets }: Subject): string =>
+  targets.length === 0
+    ? "It is mapped to no target."
+    : `It is mapped to ${targets.length} ${targets.length === 1 ? "target" : "targets"}, which keep serving it until it is replaced there.`
+
+export const revokeQuestion = (certificate: Subject): Question => ({
+  id: "ask-revoke",
+  title: `Revoke ${certificate.commonName}?`,
+  text: html`<p>Clients that check revocation refuse it from then on. This cannot be undone.</p><p>${placesText(certificate)}</p>`,
+  action: `/certificates/${certificate.id}/revoke`,
+  confirmLabel: "Revoke certificate",
+  danger: true,
+  typeToConfirm: certificate.commonName,
+  fields: (prefix) =>
+    selectField({
+      id: `${prefix}-reason`,
+      name: "reason",
+      label: "Reason",
+      options: reasons,
+      value: "unspecified",
+      required: true,
+    }),
+})
+
+export const archiveQuestion = (certificate: Subject): Question => ({
+  id: "ask-archive",
+  title: `Archive ${certificate.commonName}?`,
+  text: html`<p>It is no longer renewed, deployed or watched. Its history stays. ${placesText(certificate)}</p>`,
+  action: `/certificates/${certificate.id}/archive`,
+  confirmLabel: "Archive certificate",
+  danger: true,
+})
+
+export const forceRenewQuestion = (certificate: Subject): Question => ({
+  id: "ask-renew",
+  title: `Renew ${certificate.commonName} again?`,
+  text: html`<p>A renewal is already running. Starting another one gives up on it and asks the issuer anew.</p>`,
+  action: `/certificates/${certificate.id}/renew?force=true`,
+  confirmLabel: "Renew again",
+  danger: false,
+})

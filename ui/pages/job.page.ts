@@ -1,0 +1,167 @@
+/** One job: what it was to do, how far it got, why it failed and what helps. */
+import { auditList } from "../parts/activity"
+import { badge, toneMark } from "../parts/badge"
+import { askDialog, askLink, type Question } from "../parts/confirm"
+import { copyable } from "../parts/copyable"
+import { textField } from "../parts/form"
+import { failureHint, isOpenJob } from "../parts/job-words"
+import { type Frame, layout, live, mayWork } from "../parts/layout"
+import { html, type Markup } from "../parts/markup"
+import { facts, panel } from "../parts/panel"
+import { timeAgo } from "../parts/time"
+import type { AuditRow, JobRow } from "./views"
+
+export interface JobProps {
+  readonly frame: Frame
+  readonly job: JobRow
+  readonly verification: {
+    readonly expectedFingerprint: string
+    readonly actualFingerprint: string
+    readonly verifiedAt: Date | null
+    readonly error: string | null
+  } | null
+  /** What the agent reported about its steps, in order. */
+  readonly steps: readonly { readonly name: string; readonly ok: boolean; readonly detail: string }[]
+  readonly audit: readonly AuditRow[]
+}
+
+type Subject = Pick<JobRow, "id" | "type" | "certificate">
+
+const subjectWords = ({ type, certificate }: Subject): string =>
+  `${type.toLowerCase()}${certificate === null ? "" : ` of ${certificate.commonName}`}`
+
+export const cancelQuestion = (job: Subject): Question => ({
+  id: "ask-cancel",
+  title: `Cancel the ${subjectWords(job)}?`,
+  text: html`<p>It stops before its next step. What is installed now stays installed.</p>`,
+  action: `/jobs/${job.id}/cancel`,
+  confirmLabel: "Cancel job",
+  danger: true,
+})
+
+export const rejectQuestion = (job: Subject): Question => ({
+  id: "ask-reject",
+  title: `Reject the ${subjectWords(job)}?`,
+  text: html`<p>The job ends without being run. Whoever asked for it sees the reason.</p>`,
+  action: `/jobs/${job.id}/reject`,
+  confirmLabel: "Reject job",
+  danger: true,
+  fields: (prefix) => textField({ id: `${prefix}-reason`, name: "reason", label: "Reason", maxlength: 500 }),
+})
+
+const timeline = ({ frame: { now }, job }: JobProps): Markup => {
+  const last = job.status === "Failed" ? "Failed" : job.status === "Cancelled" ? "Cancelled" : "Completed"
+  const moments: readonly (readonly [word: string, at: Date | null])[] = [
+    ["Created", job.createdAt],
+    ["Scheduled", job.scheduledAt],
+    ["Started", job.startedAt],
+    [last, job.completedAt],
+  ]
+  return html`<ol class="steps">${moments.map(
+    ([word, at]) =>
+      html`<li class=${`step step-${at === null ? "waiting" : word === "Failed" ? "failed" : "done"}`}><span class="step-mark"></span><span class="step-words"><b>${word}</b><span class="sub">${timeAgo(at, now, "not yet")}</span></span></li>`,
+  )}</ol>`
+}
+
+const verificationBox = ({ frame: { now }, job, verification }: JobProps): Markup =>
+  job.verification === null
+    ? null
+    : panel(
+        { title: "Verification" },
+        facts([
+          ["Result", badge({ status: job.verification })],
+          [
+            "Expected",
+            verification === null || verification.expectedFingerprint === ""
+              ? null
+              : copyable(verification.expectedFingerprint, "expected fingerprint"),
+          ],
+          [
+            "Seen",
+            verification === null || verification.actualFingerprint === ""
+              ? null
+              : copyable(verification.actualFingerprint, "seen fingerprint"),
+          ],
+          ["When", timeAgo(verification?.verifiedAt ?? null, now, "not yet")],
+          ["Trouble", verification?.error ?? null],
+        ]),
+      )
+
+const failure = ({ job }: JobProps): Markup => {
+  if (job.lastError === null) return null
+  const hint = failureHint(job.lastError)
+  const tone = job.status === "Failed" ? "bad" : job.status === "Cancelled" ? "neutral" : "attention"
+  return html`<section class=${`headline tone-${tone}`} aria-label="Why">${toneMark(tone)}<div class="headline-words">
+    <p class="headline-sentence">${{ Failed: "It failed.", Cancelled: "It was cancelled." }[job.status] ?? "The last attempt failed."}${job.status === "Failed" && job.attempts < job.maxAttempts ? ` Attempt ${job.attempts} of ${job.maxAttempts}; the next follows by itself.` : ""}</p>
+    <div class="error-text">${copyable(job.lastError, "error")}</div>
+    ${hint === null ? null : html`<p><b>What may help:</b> ${hint}</p>`}</div></section>`
+}
+
+const steps = ({ steps: reported }: JobProps): Markup =>
+  reported.length === 0
+    ? null
+    : panel(
+        { title: "Steps" },
+        html`<ol class="report">${reported.map(
+          ({ name, ok, detail }) =>
+            html`<li>${toneMark(ok ? "good" : "bad")}<span><b>${name}</b><span class="visually-hidden">: ${ok ? "done" : "failed"}</span>${detail === "" ? null : html`<span class="sub">${detail}</span>`}</span></li>`,
+        )}</ol>`,
+      )
+
+const actions = ({ frame, job }: JobProps): Markup => {
+  if (!mayWork(frame) || !isOpenJob(job.status)) return null
+  return job.status === "AwaitingApproval"
+    ? html`${askLink(rejectQuestion(job), `/jobs/${job.id}/reject`, { label: "Reject" })}<form method="post" action=${`/jobs/${job.id}/approve`}><button class="button primary">Approve</button></form>`
+    : askLink(cancelQuestion(job), `/jobs/${job.id}/cancel`, { label: "Cancel job" })
+}
+
+export const jobPage = (props: JobProps): Markup => {
+  const { frame, job, audit } = props
+  const open = isOpenJob(job.status)
+  const question =
+    !mayWork(frame) || !open ? null : job.status === "AwaitingApproval" ? rejectQuestion(job) : cancelQuestion(job)
+  return layout(
+    frame,
+    {
+      title: `${job.type}${job.certificate === null ? "" : ` of ${job.certificate.commonName}`}`,
+      subtitle: job.target === null ? undefined : `to ${job.target.name}`,
+      up: { label: "Jobs", href: "/jobs" },
+      actions: actions(props),
+      ...(open ? { live: { intervalSeconds: 10 } } : {}),
+    },
+    html`${live(
+      "job",
+      html`
+        ${failure(props)}
+        <div class="grid aside">
+          <div class="main-column">
+            ${panel({ title: "Course" }, timeline(props))}
+            ${steps(props)}
+            ${verificationBox(props)}
+            ${panel({ title: "Audit trail", actions: html`<a href=${`/audit?resource_id=${job.id}`}>All events</a>` }, auditList(audit, frame.now))}
+          </div>
+          <div class="side-column">${panel(
+            { title: "Details" },
+            facts([
+              ["Status", badge({ status: job.status })],
+              ["Type", job.type],
+              ["Id", copyable(job.id, "id")],
+              [
+                "Certificate",
+                job.certificate === null
+                  ? null
+                  : html`<a href=${`/certificates/${job.certificate.id}`}>${job.certificate.commonName}</a>`,
+              ],
+              ["Target", job.target?.name ?? null],
+              [
+                "Agent",
+                job.agent === null ? "server" : html`<a href=${`/agents/${job.agent.id}`}>${job.agent.name}</a>`,
+              ],
+              ["Attempts", `${job.attempts} of ${job.maxAttempts}`],
+              ["Requested by", job.requestedBy ?? "the schedule"],
+            ]),
+          )}</div>
+        </div>`,
+    )}${question === null ? null : askDialog(question)}`,
+  )
+}

@@ -1,0 +1,130 @@
+/** The job list: what waits, runs and failed, and the decisions that wait for a person. */
+import { badge, toneMark } from "../parts/badge"
+import { filterBar } from "../parts/filter-bar"
+import { isOpenJob, jobSubject } from "../parts/job-words"
+import { type Frame, layout, live, mayWork } from "../parts/layout"
+import { isFiltered, type ListState, linkTo, type Paging } from "../parts/list-state"
+import { html, type Markup } from "../parts/markup"
+import { empty, tabs } from "../parts/panel"
+import { type Column, dataTable, pager } from "../parts/table"
+import { timeAgo } from "../parts/time"
+import type { JobRow } from "./views"
+
+export interface JobsProps {
+  readonly frame: Frame
+  readonly state: ListState
+  readonly paging: Paging
+  readonly rows: readonly JobRow[]
+}
+
+const types = ["Issuance", "Renewal", "Deployment", "Validation"].map((name) => ({ value: name, label: name }))
+
+const statusTabs = [
+  { status: null, label: "All" },
+  { status: "open", label: "Open" },
+  { status: "AwaitingApproval", label: "Awaiting approval" },
+  { status: "Failed", label: "Failed" },
+  { status: "Completed", label: "Completed" },
+  { status: "Cancelled", label: "Cancelled" },
+]
+
+const rowActions = (frame: Frame, job: JobRow): Markup => {
+  if (!mayWork(frame) || !isOpenJob(job.status)) return null
+  const post = (verb: string, label: string, look = "") =>
+    html`<form method="post" action=${`/jobs/${job.id}/${verb}`}><input type="hidden" name="back" value=${frame.url} /><button class=${`button small ${look}`} aria-label=${`${label} ${job.type} ${job.certificate?.commonName ?? job.id}`}>${label}</button></form>`
+  return html`<span class="row-actions">${
+    job.status === "AwaitingApproval"
+      ? html`${post("approve", "Approve", "primary")}<a class="button small" href=${`/jobs/${job.id}/reject`} aria-label=${`Reject ${job.type} ${job.certificate?.commonName ?? job.id}`}>Reject</a>`
+      : html`<a class="button small quiet" href=${`/jobs/${job.id}/cancel`} aria-label=${`Cancel ${job.type} ${job.certificate?.commonName ?? job.id}`}>Cancel</a>`
+  }</span>`
+}
+
+const columns = (frame: Frame): Column<JobRow>[] => [
+  {
+    head: "Job",
+    className: "lead",
+    cell: (job) =>
+      html`<span class="stacked"><a href=${`/jobs/${job.id}`} data-row-link>${job.type}</a><span class="sub">${job.requestedBy === null ? "by the schedule" : `by ${job.requestedBy}`}</span></span>`,
+  },
+  { head: "Status", cell: (job) => badge({ status: job.status }) },
+  { head: "Certificate", cell: (job) => html`<span class="stacked">${jobSubject(job)}</span>` },
+  {
+    head: "Agent",
+    cell: (job) =>
+      job.agent === null
+        ? html`<span class="muted">server</span>`
+        : html`<a href=${`/agents/${job.agent.id}`}>${job.agent.name}</a>`,
+  },
+  { head: "Attempts", className: "minor", cell: (job) => `${job.attempts} / ${job.maxAttempts}` },
+  {
+    head: "Verification",
+    cell: (job) =>
+      job.verification === null ? html`<span class="muted">–</span>` : badge({ status: job.verification }),
+  },
+  { head: "Scheduled", className: "minor", cell: (job) => timeAgo(job.scheduledAt, frame.now) },
+  { head: "Completed", cell: (job) => timeAgo(job.completedAt, frame.now, "–") },
+  {
+    head: "Error",
+    className: "wide",
+    cell: (job) =>
+      job.lastError === null ? null : html`<span class="clip" title=${job.lastError}>${job.lastError}</span>`,
+  },
+  { head: "Actions", quietHead: true, className: "actions", cell: (job) => rowActions(frame, job) },
+]
+
+const emptyList = (state: ListState): Markup =>
+  isFiltered(state)
+    ? empty({
+        icon: "filter",
+        title: "No job matches",
+        text: "Nothing fits these filters.",
+        action: html`<a class="button" href=${state.path}>Clear filters</a>`,
+      })
+    : empty({
+        icon: "job",
+        title: "No jobs yet",
+        text: "Issuing, renewing and deploying a certificate leaves a job here, with what happened at each step.",
+      })
+
+export const jobsPage = ({ frame, state, paging, rows }: JobsProps): Markup => {
+  const waiting = frame.counts.awaitingApproval
+  const current = state.params.status ?? null
+  return layout(
+    frame,
+    {
+      title: "Jobs",
+      subtitle: `${paging.total.toLocaleString("en")} ${isFiltered(state) ? "match" : "on record"}`,
+      live: { intervalSeconds: 10 },
+    },
+    html`
+      ${tabs(
+        "Jobs by state",
+        statusTabs.map(({ status, label }) => ({
+          label,
+          href: linkTo(state, { status }),
+          current: current === status,
+          ...(status === "AwaitingApproval" && waiting > 0 ? { count: waiting } : {}),
+        })),
+      )}
+      ${filterBar(state, {
+        selects: [{ name: "type", label: "Type", options: types }],
+        texts: [
+          { name: "certificate_id", label: "Certificate id" },
+          { name: "agent_id", label: "Agent id" },
+        ],
+        kept: ["status"],
+      })}
+      ${live(
+        "list",
+        html`${
+          waiting > 0 && current !== "AwaitingApproval"
+            ? html`<div class="notice tone-attention">${toneMark("attention")}<p>${waiting} ${waiting === 1 ? "job awaits" : "jobs await"} approval. <a href=${linkTo(state, { status: "AwaitingApproval" })}>Decide</a></p></div>`
+            : null
+        }<div class="panel flush list">${
+          rows.length === 0
+            ? emptyList(state)
+            : html`${dataTable({ caption: "Jobs", columns: columns(frame), rows, rowId: (job) => job.id, state })}${pager(state, paging)}`
+        }</div>`,
+      )}`,
+  )
+}

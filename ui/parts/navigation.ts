@@ -1,0 +1,43 @@
+/** The side bar's entries in order. A page that joins the console adds its line here. */
+import type { IconName } from "./icon"
+
+/** Numbers beside an entry: what waits for a person there. */
+export interface NavigationCounts {
+  readonly awaitingApproval: number
+}
+
+export interface NavigationEntry {
+  readonly label: string
+  readonly path: string
+  readonly icon: IconName
+  readonly count?: { readonly of: keyof NavigationCounts; readonly meaning: string }
+  /** Shown to administrators only. */
+  readonly adminOnly?: boolean
+}
+
+export interface NavigationGroup {
+  readonly label: string
+  readonly entries: readonly NavigationEntry[]
+}
+
+export const navigation: readonly NavigationGroup[] = [
+  {
+    label: "Inventory",
+    entries: [
+      { label: "Dashboard", path: "/", icon: "dashboard" },
+      { label: "Certificates", path: "/certificates", icon: "certificate" },
+      { label: "Agents", path: "/agents", icon: "agent" },
+    ],
+  },
+  {
+    label: "Work",
+    entries: [
+      { label: "Jobs", path: "/jobs", icon: "job", count: { of: "awaitingApproval", meaning: "awaiting approval" } },
+    ],
+  },
+  { label: "Reports", entries: [{ label: "Audit trail", path: "/audit", icon: "audit" }] },
+]
+
+/** Whether an entry is the one the path belongs to (its detail pages included). */
+export const isActive = (entry: NavigationEntry, path: string): boolean =>
+  entry.path === "/" ? path === "/" : path === entry.path || path.startsWith(`${entry.path}/`)
