@@ -2,6 +2,8 @@ import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { runAgent } from "../src/commands/agent"
+import { prepareDataDirectory } from "../src/data-directory"
 import { parseCsr } from "../src/pki/csr"
 import { generateKey, keysMatch, privateKeyPem, readPrivateKey } from "../src/pki/keys"
 import { certificateBlocks } from "../src/pki/pem"
@@ -9,6 +11,7 @@ import { until } from "../src/testing/until"
 import { agentProcess } from "./agent"
 import { agentConfig } from "./agent.config"
 import { type FakeServer, type FakeServerOptions, startFakeServer } from "./agent-server.fake"
+import { writeIdentity } from "./identity"
 
 // Real processes and sockets: slow machines are slow, not wrong.
 setDefaultTimeout(60_000)
@@ -361,7 +364,7 @@ test("a second agent with the same data directory refuses to start", async () =>
   await start()
   await until("a held poll", () => fake.state.pollsWaiting === 1)
   const first = ended
-  await expect(startAgent()).rejects.toThrow("another agent runs with data directory")
+  await expect(startAgent()).rejects.toThrow("in use by another certctl agent")
   ended = first
 })
 
@@ -420,8 +423,6 @@ test("a joined agent needs no settings, and a retired one ends with code 0", asy
   fake = await startFakeServer()
   ended = Promise.resolve()
   fake.state.isRetired = true
-  const { writeIdentity } = await import("./identity")
-  const { prepareDataDirectory } = await import("../src/data-directory")
   prepareDataDirectory(join(folder, "data"))
   writeIdentity(join(folder, "data"), {
     server: fake.url,
@@ -431,6 +432,5 @@ test("a joined agent needs no settings, and a retired one ends with code 0", asy
     ca_pem: null,
     is_ca_pinned: false,
   })
-  const { runAgent } = await import("../src/commands/agent")
   expect(await runAgent({ CERTCTL_DATA_DIR: join(folder, "data"), CERTCTL_LOG_LEVEL: "error" })).toBe(0)
 })

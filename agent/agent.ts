@@ -8,7 +8,7 @@ import { httpTransport } from "../src/client/http-transport"
 import { type Clock, systemClock } from "../src/clock"
 import { commandRunner } from "../src/connectors/command"
 import { probe } from "../src/connectors/probe"
-import { prepareDataDirectory } from "../src/data-directory"
+import { holdDataDirectory, prepareDataDirectory } from "../src/data-directory"
 import { messageOf } from "../src/errors"
 import { logger } from "../src/logging"
 import { version } from "../src/version"
@@ -21,7 +21,6 @@ import { hostFacts } from "./host"
 import { openKeystore } from "./keystore"
 import { type FailureCount, pollLoop } from "./poll.loop"
 import { scanLoop } from "./scan.loop"
-import { holdDataDirectory } from "./single-instance"
 
 /** How long a job in hand may go on after the agent was asked to stop. */
 const drainMs = 30_000
@@ -36,7 +35,7 @@ export const agentProcess = async (
   { clock = systemClock, log = logger("agent") }: { clock?: Clock; log?: Logger } = {},
 ): Promise<void> => {
   prepareDataDirectory(config.dataDir)
-  const release = holdDataDirectory(config.dataDir)
+  const release = holdDataDirectory(config.dataDir, "agent")
   try {
     await work(config, stop, clock, log)
   } finally {

@@ -19,7 +19,7 @@ export const backoffMs = (failures: number, unitMs: number): number => Math.min(
 const attempts = 5
 
 /** Waits between repeated calls: 1/15, 2/15, 4/15 … of the back-off unit (2, 4, 8, 16 s), or what the server asked for. */
-export const repeatDelayMs = (attempt: number, unitMs: number, retryAfterMs: number | null): number =>
+const repeatDelayMs = (attempt: number, unitMs: number, retryAfterMs: number | null): number =>
   Math.min(retryAfterMs ?? (unitMs / 15) * 2 ** (attempt - 1), 2 * unitMs)
 
 export interface Repeating {

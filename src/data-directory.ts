@@ -1,4 +1,5 @@
 /** The folder that holds what a server or an agent keeps on its host: database, own certificate, keys, backups. */
+import { Database } from "bun:sqlite"
 import { randomBytes } from "node:crypto"
 import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from "node:fs"
 import { homedir } from "node:os"
@@ -53,4 +54,23 @@ export const writePrivateFile = (path: string, content: string | Buffer): void =
       closeSync(folder)
     }
   }
+}
+
+/**
+ * Holds the folder for the life of the process; the returned function lets go. One server and one agent at most work in a
+ * folder: two would race for its keys and certificates. A lock of the operating system behind SQLite, so that kill -9 frees
+ * it and no stale file has to be judged. Fails with `conflict` when another process of the kind has it.
+ */
+export const holdDataDirectory = (path: string, kind: "server" | "agent"): (() => void) => {
+  const lock = new Database(join(path, `${kind}.lock`), { create: true })
+  try {
+    lock.run("pragma busy_timeout = 0")
+    lock.run("begin exclusive")
+  } catch (error) {
+    lock.close()
+    throw new AppError("conflict", `data directory ${path} is in use by another certctl ${kind} (CERTCTL_DATA_DIR)`, {
+      cause: error,
+    })
+  }
+  return () => lock.close()
 }

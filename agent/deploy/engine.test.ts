@@ -473,7 +473,10 @@ describe("kill -9", () => {
 
   test("between reload and commit brings the old files back and reloads them", async () => {
     writeFileSync(at("c.pem"), "old")
-    writeFileSync(at("stuck.sh"), `cat ${at("c.pem")} >> ${at("seen")}; [ "$(cat ${at("c.pem")})" = old ] || sleep 60`)
+    writeFileSync(
+      at("stuck.sh"),
+      `cat ${at("c.pem")} >> ${at("seen")}; [ "$(cat ${at("c.pem")})" = old ] || while [ -e ${folder} ]; do sleep 0.05; done`,
+    )
     const source = `
       import { deployEngine } from ${JSON.stringify(join(import.meta.dir, "engine.ts"))}
       import { commandRunner } from ${JSON.stringify(join(import.meta.dir, "../../src/connectors/command.ts"))}
@@ -483,7 +486,7 @@ describe("kill -9", () => {
         files: [{ path: ${JSON.stringify(at("c.pem"))}, bytes: Buffer.from("new"), isKey: false, defaultMode: 0o644 }],
         steps: [{ kind: "reload", run: { key: "reload_command", command: ${JSON.stringify(`sh ${at("stuck.sh")}`)} } }] }, "")`
     const child = Bun.spawn([process.execPath, "-e", source], { stdout: "inherit", stderr: "inherit" })
-    await until("the service reads the new file", () => existsSync(at("seen")))
+    await until("the service reads the new file", () => existsSync(at("seen")) && text("seen") === "new")
     child.kill(9)
     await child.exited
     expect(text("c.pem")).toBe("new")

@@ -204,6 +204,11 @@ const writeAll = async (
   for (const folder of folders) await syncFolder(folder)
   for (const { temporary, path } of entries) await rename(temporary, path)
   for (const folder of folders) await syncFolder(folder)
+  // "Delivered" means read back, not sent off.
+  for (const { path, wanted } of entries) {
+    if ((await presentFile(path))?.sha256 !== wanted)
+      throw new AppError("internal", `${path} does not hold what was written`)
+  }
 }
 
 const perform = async (

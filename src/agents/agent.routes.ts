@@ -177,7 +177,8 @@ export const agentRoutes = ({ agents, work, jobs, issuance, audit, db }: Service
         await agents.getActive(id)
         const poll = readPoll(c.req.valid("query"))
         if (poll.waitSeconds > 0) c.env?.keepOpen?.()
-        const items = await work.poll(id, poll, c.req.raw.signal)
+        const gone = [c.req.raw.signal, ...(c.env?.draining === undefined ? [] : [c.env.draining])]
+        const items = await work.poll(id, poll, AbortSignal.any(gone))
         return c.json({ jobs: items, count: items.length })
       },
     )

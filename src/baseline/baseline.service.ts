@@ -91,5 +91,3 @@ export const baselineService = ({ db, baseline, issuers, audit, clock }: Deps) =
       )
     }),
 })
-
-export type BaselineService = ReturnType<typeof baselineService>

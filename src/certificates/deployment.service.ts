@@ -1,6 +1,5 @@
 /** Deployment jobs: one per target after each new version, and on request. */
-import type { Actor } from "../access/actor"
-import { systemActor } from "../access/actor"
+import { type Actor, actorName, systemActor } from "../access/actor"
 import type { AuditService } from "../audit/audit.service"
 import type { Clock } from "../clock"
 import type { Db, Tx } from "../db/db"
@@ -21,15 +20,17 @@ interface Deps {
   certificates: CertificateStore
   versions: VersionStore
   serving: ServingStore
-  jobs: Pick<JobStore, "openOfCertificate">
+  jobs: Pick<JobStore, "openOfCertificate" | "liveIssuing">
   queue: Pick<JobQueue, "create" | "move">
-  rollouts: Pick<RolloutService, "join" | "ofRun" | "advance">
-  lifecycle: Pick<LifecycleService, "moveTo">
+  rollouts: Pick<RolloutService, "join" | "ofRun" | "running" | "advance">
+  lifecycle: Pick<LifecycleService, "settle">
   audit: Pick<AuditService, "append">
   clock: Clock
 }
 
 const deploymentAttempts = 3
+/** Attempts to issue where the policy does not say. */
+const defaultAttempts = 3
 
 export const deploymentService = (deps: Deps) => {
   const { db, certificates, versions, serving, jobs, queue, rollouts, lifecycle, audit, clock } = deps
@@ -50,10 +51,10 @@ export const deploymentService = (deps: Deps) => {
     tx: Tx,
     version: VersionRow,
     place: { targetId: string; agentId: string },
-    rollout: RolloutRow | null,
+    rollout: { readonly id: string; readonly waves: RolloutRow["waves"] | null } | null,
     requestedBy: string,
   ): Promise<JobRow | null> => {
-    const wave = rollout === null ? null : waveOf(rollout.waves, place.targetId)
+    const wave = rollout?.waves ? waveOf(rollout.waves, place.targetId) : null
     return queue.create(tx, {
       type: "Deployment",
       certificateId: version.certificateId,
@@ -89,6 +90,7 @@ export const deploymentService = (deps: Deps) => {
         resourceId: version.certificateId,
         details: { count: own.length, version_id: version.id, rollout_id: rollout.id },
       })
+      await rollouts.advance(tx, rollout.id, places)
       return own.length
     },
 
@@ -137,21 +139,42 @@ export const deploymentService = (deps: Deps) => {
         if (own.length === 0) {
           throw new AppError("validation", `version_id must be a version whose key is with the agent of a target`)
         }
-        // One named target goes out at once; all of them keep the order of the waves.
-        const rollout = targetId === undefined ? await rollouts.join(tx, certificateId, places) : null
+        // All of them keep the order of the waves; one named target goes out at once. It still counts as that target's
+        // part of a roll-out under way, which would halt over the job it replaces.
+        const joined =
+          targetId === undefined
+            ? await rollouts.join(tx, certificateId, places)
+            : await rollouts.running(tx, certificateId)
+        const rollout = joined === null ? null : { id: joined.id, waves: targetId === undefined ? joined.waves : null }
         await supersede(tx, certificateId, new Set(own.map((place) => place.targetId)))
-        const requestedBy = actor.name === "" ? "api" : actor.name
+        const requestedBy = actorName(actor)
+        const { policy, profile } = await certificates.rules(tx, certificate)
+        const live = await jobs.liveIssuing(tx, certificateId)
         const created: (JobRow | null)[] = []
         const asked = new Set<string>()
-        let renewing = certificate
         for (const place of own) {
           const newest = version ?? (await versions.newestOf(tx, certificateId, place.agentId))
           if (newest !== null) {
             created.push(await add(tx, newest, place, rollout, requestedBy))
           } else if (!asked.has(place.agentId)) {
             asked.add(place.agentId)
-            created.push(await openCsrJob(tx, certificateId, place.agentId, rollout, requestedBy))
-            renewing = await lifecycle.moveTo(tx, renewing, "RenewalInProgress")
+            // A job that waits for anybody's key waits for this agent's too, and so does one that failed and comes again.
+            const isUnderWay = live.some(
+              (job) =>
+                job.agentId === place.agentId || (job.agentId === null && job.status !== "AwaitingApproval"),
+            )
+            if (isUnderWay) continue
+            created.push(
+              await queue.create(tx, {
+                type: "Renewal",
+                certificateId,
+                agentId: place.agentId,
+                status: profile?.requiresApproval === true ? "AwaitingApproval" : "AwaitingCSR",
+                maxAttempts: Math.max(1, policy?.maxRetries ?? defaultAttempts),
+                requestedBy,
+                rolloutId: rollout?.id ?? null,
+              }),
+            )
           }
         }
         const jobIds = created.flatMap((job) => (job === null ? [] : [job.id]))
@@ -162,26 +185,10 @@ export const deploymentService = (deps: Deps) => {
           resourceId: certificateId,
           details: { job_ids: jobIds, target_id: targetId ?? null, version_id: versionId ?? null },
         })
+        await lifecycle.settle(tx, certificateId)
         if (rollout !== null) await rollouts.advance(tx, rollout.id, places)
         return { jobIds }
       }),
-  }
-
-  function openCsrJob(
-    tx: Tx,
-    certificateId: string,
-    agentId: string,
-    rollout: RolloutRow | null,
-    requestedBy: string,
-  ): Promise<JobRow | null> {
-    return queue.create(tx, {
-      type: "Renewal",
-      certificateId,
-      agentId,
-      status: "AwaitingCSR",
-      requestedBy,
-      rolloutId: rollout?.id ?? null,
-    })
   }
 }
 

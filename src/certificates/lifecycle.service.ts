@@ -7,10 +7,10 @@ import type { AuditService } from "../audit/audit.service"
 import type { Clock } from "../clock"
 import type { Tx } from "../db/db"
 import { AppError } from "../errors"
-import { isIssuing, isOpen } from "../jobs/job.machine"
+import { isIssuing, isOpen, mayRetry } from "../jobs/job.machine"
 import type { JobRow, JobStore } from "../jobs/job.store"
 import type { JobQueue } from "../jobs/job-queue.service"
-import type { RolloutService } from "../rollouts/rollout.service"
+import type { Place, RolloutService } from "../rollouts/rollout.service"
 import { type CertificateStatus, canMove, isTerminal } from "./certificate.machine"
 import type { CertificateRow, CertificateStore } from "./certificate.store"
 import { renewalPoint, statusByDate } from "./renewal-point"
@@ -21,9 +21,9 @@ interface Deps {
   certificates: CertificateStore
   versions: VersionStore
   serving: ServingStore
-  jobs: Pick<JobStore, "liveIssuing" | "openOfCertificate">
-  queue: Pick<JobQueue, "move">
-  rollouts: Pick<RolloutService, "advance">
+  jobs: Pick<JobStore, "liveIssuing" | "liveOfCertificate" | "openOfCertificate">
+  queue: Pick<JobQueue, "move" | "endRetries" | "announceCsrJob">
+  rollouts: Pick<RolloutService, "advance" | "advanceRunning">
   audit: Pick<AuditService, "append">
   clock: Clock
 }
@@ -92,6 +92,34 @@ export const lifecycleService = (deps: Deps) => {
     return { ...certificate, expiresAt, renewAt }
   }
 
+  /** Ends what could only wait: key requests to agents that no longer serve the certificate, deployments to targets that went. */
+  const endWorkElsewhere = async (tx: Tx, certificateId: string, places: readonly Place[]): Promise<void> => {
+    const agents = new Set(places.map((place) => place.agentId))
+    const agentOf = new Map(places.map((place) => [place.targetId, place.agentId]))
+    for (const job of await jobs.liveOfCertificate(tx, certificateId)) {
+      if (isIssuing(job.type) && job.agentId === null) {
+        // It waits for anybody: those that have just begun to serve the certificate need not wait for their next poll.
+        if (job.status === "AwaitingCSR") queue.announceCsrJob(tx, job)
+        continue
+      }
+      // What an agent or a CA has in hand ends by itself.
+      if (job.status === "Running") continue
+      const isServed = isIssuing(job.type)
+        ? agents.has(job.agentId ?? "")
+        : job.targetId === null || agentOf.get(job.targetId) === job.agentId
+      if (isServed) continue
+      if (mayRetry(job)) await queue.endRetries(tx, job)
+      else {
+        const place = isIssuing(job.type) ? `agent ${job.agentId}` : `target ${job.targetId}`
+        await queue.move(tx, job, "Cancelled", {
+          actor: systemActor,
+          action: "job_cancelled",
+          set: { lastError: `the certificate no longer goes to ${place}` },
+        })
+      }
+    }
+  }
+
   return {
     servingAgents,
     currentVersions,
@@ -99,16 +127,19 @@ export const lifecycleService = (deps: Deps) => {
     refreshDates,
 
     /**
-     * Puts the status right after a job ended or a version was stored: a run that is over leaves the certificate Active,
-     * Expiring or Expired by date, or Failed when nothing was ever issued.
+     * Puts the status right after a job changed or a version was stored: a run under way makes it RenewalInProgress, one that
+     * is over leaves the certificate Active, Expiring or Expired by date, or Failed when nothing was ever issued.
      */
     async settle(tx: Tx, certificateId: string): Promise<void> {
       const locked = await certificates.lock(tx, certificateId)
       if (locked === null || isTerminal(locked.status)) return
       const certificate = await refreshDates(tx, locked)
-      if (certificate.status !== "RenewalInProgress") return
       const live = await jobs.liveIssuing(tx, certificateId)
-      if (live.some((job) => job.status !== "AwaitingApproval")) return
+      if (live.some((job) => job.status !== "AwaitingApproval")) {
+        await moveTo(tx, certificate, "RenewalInProgress")
+        return
+      }
+      if (certificate.status !== "RenewalInProgress" && certificate.status !== "Failed") return
       const wasIssued = certificate.expiresAt !== null || (await versions.exists(tx, certificateId))
       if (!wasIssued) {
         await moveTo(tx, certificate, "Failed")
@@ -141,15 +172,22 @@ export const lifecycleService = (deps: Deps) => {
     renewAtOf: (certificateId: string, windowDays: number, version: Pick<VersionRow, "createdAt" | "notAfter">): Date =>
       renewalPoint(certificateId, windowDays, { issuedAt: version.createdAt, notAfter: version.notAfter }),
 
-    /** The set of targets changed: dates follow the agents that are left, and the roll-out the targets that are left. */
+    /**
+     * The set of targets changed: work for places that are gone ends, dates follow the agents that are left, and the roll-out
+     * the targets that are left.
+     */
     async afterTargetsChanged(tx: Tx, certificateId: string): Promise<void> {
       const locked = await certificates.lock(tx, certificateId)
       if (locked === null || isTerminal(locked.status)) return
-      const certificate = await refreshDates(tx, locked)
-      if (["Active", "Expiring", "Expired"].includes(certificate.status)) {
+      const places = await serving.places(certificateId, tx)
+      await endWorkElsewhere(tx, certificateId, places)
+      await this.settle(tx, certificateId)
+      const certificate = await certificates.lock(tx, certificateId)
+      if (certificate !== null && ["Active", "Expiring", "Expired"].includes(certificate.status)) {
         const { policy } = await certificates.rules(tx, certificate)
         await moveTo(tx, certificate, statusByDate(certificate, policy ?? fallbackPolicy, clock.now()))
       }
+      await rollouts.advanceRunning(tx, certificateId, places)
     },
 
     /** A renewal policy changed: every current version and certificate under it gets its renewal point anew. */

@@ -20,10 +20,10 @@ interface Deps {
   certificates: CertificateStore
   versions: VersionStore
   serving: ServingStore
-  jobs: Pick<JobStore, "liveIssuing" | "failedRunsSince" | "patch">
-  queue: Pick<JobQueue, "create" | "move">
-  rollouts: Pick<RolloutService, "join">
-  lifecycle: Pick<LifecycleService, "moveTo" | "settle" | "cancelOpenJobs">
+  jobs: Pick<JobStore, "liveIssuing" | "failedRunsSince">
+  queue: Pick<JobQueue, "create" | "move" | "endRetries">
+  rollouts: Pick<RolloutService, "join" | "advance">
+  lifecycle: Pick<LifecycleService, "moveTo" | "settle">
   audit: Pick<AuditService, "append">
   clock: Clock
   keygenMode: "agent" | "server"
@@ -76,6 +76,7 @@ export const renewalService = (deps: Deps) => {
       const created = await queue.create(tx, { ...common, ...job })
       if (created !== null) opened.push(created)
     }
+    await rollouts.advance(tx, rollout.id, places)
     return opened
   }
 
@@ -179,7 +180,7 @@ export const renewalService = (deps: Deps) => {
      */
     trigger: (id: string, { force }: { force: boolean }, actor: Actor): Promise<{ jobId: string }> =>
       db.transaction(async (tx) => {
-        let certificate = await certificates.lock(tx, id)
+        const certificate = await certificates.lock(tx, id)
         if (certificate === null) throw new AppError("not_found", `certificate ${id} does not exist`)
         if (isTerminal(certificate.status)) {
           throw new AppError("invalid_state", `certificate ${id} is ${certificate.status} and cannot be renewed`)
@@ -198,7 +199,7 @@ export const renewalService = (deps: Deps) => {
         }
         for (const job of live) {
           // What waits for its retry would come back beside the new run.
-          if (mayRetry(job)) await jobs.patch(tx, job.id, { maxAttempts: job.attempts })
+          if (mayRetry(job)) await queue.endRetries(tx, job)
           else {
             await queue.move(tx, job, "Cancelled", {
               actor,
@@ -223,8 +224,7 @@ export const renewalService = (deps: Deps) => {
           resourceId: id,
           details: { job_id: first.id, job_ids: opened.map((job) => job.id), force },
         })
-        if (needsApproval) await lifecycle.settle(tx, id)
-        else certificate = await lifecycle.moveTo(tx, certificate, "RenewalInProgress")
+        await lifecycle.settle(tx, id)
         return { jobId: first.id }
       }),
 

@@ -58,6 +58,14 @@ const programOf = (env: Env, finish: (code: number) => void): Command => {
     )
 
   program
+    .command("migrate")
+    .description("bring the database to the schema of this build, or back to that of an older one")
+    .option("--to <migration>", "name or number of a migration; none: undo all")
+    .action(async ({ to }: { to?: string }) =>
+      finish(await (await import("./migrate")).migrateDatabase(env, to)),
+    )
+
+  program
     .command("version")
     .description("print which build this is")
     .action(() => undefined)

@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { systemClock } from "../clock"
 import { type Config, readConfig } from "../config"
-import { prepareDataDirectory, writePrivateFile } from "../data-directory"
+import { holdDataDirectory, prepareDataDirectory, writePrivateFile } from "../data-directory"
 import { migrate } from "../db/migrate"
 import { openDatabase } from "../db/open"
 import { hasSealedRows, openOneSealedRow } from "../db/sealed-rows"
@@ -12,7 +12,7 @@ import { embeddedFolder } from "../embed"
 import { configureLogging, logger } from "../logging"
 import { loadOrCreateEncryptionKey } from "../secrets/encryption-key"
 import { openSealer } from "../secrets/sealing"
-import { type Exchange, startListener } from "../server/listener"
+import { startListener } from "../server/listener"
 import { openTlsSource } from "../server/open-tls"
 import { version } from "../version"
 import { wire } from "../wiring"
@@ -28,15 +28,6 @@ const serverIdIn = (dataDir: string): string => {
   const id = `srv-${randomUUID()}`
   writePrivateFile(path, `${id}\n`)
   return id
-}
-
-/** What a handler knows of its connection, and one signal for "the client has gone or the server stops". */
-const handle = (fetch: (request: Request, connection: object) => Response | Promise<Response>) => {
-  return (request: Request, exchange: Exchange) =>
-    fetch(new Request(request, { signal: AbortSignal.any([request.signal, exchange.draining]) }), {
-      remoteAddress: exchange.remoteAddress ?? undefined,
-      keepOpen: exchange.keepOpen,
-    })
 }
 
 export interface RunningServer {
@@ -60,6 +51,7 @@ export const startServer = async (env: Readonly<Record<string, string | undefine
   for (const warning of config.warnings) log.warn("{warning}", { warning })
 
   prepareDataDirectory(config.dataDir)
+  const letGo = holdDataDirectory(config.dataDir, "server")
   const db = await openDatabase({
     url: config.database.url,
     dataDir: config.dataDir,
@@ -104,7 +96,8 @@ export const startServer = async (env: Readonly<Record<string, string | undefine
       host: config.server.host,
       port: config.server.port,
       tls,
-      fetch: handle((request, connection) => wired.app.fetch(request, connection)),
+      maxRequestBytes: Math.max(16 * 1_048_576, 2 * config.server.maxBodyBytes),
+      fetch: (request, exchange) => wired.app.fetch(request, exchange),
       onError: (error) => log.error("request failed outside the application: {error}", { error }),
     })
     await wired.scheduler.start()
@@ -122,6 +115,7 @@ export const startServer = async (env: Readonly<Record<string, string | undefine
       await wired.close(Math.max(0, until - performance.now()))
       tls?.close()
       await db.close()
+      letGo()
       log.info("stopped")
     }
     return {

@@ -31,6 +31,10 @@ const open = async (file: string, deadlineMilliseconds?: number): Promise<DbHand
   return db
 }
 
+/** Its batches take in whatever is queued, however slow the machine is at this moment. */
+const newWriter = (connection: Database.Database, committed: (turn: unknown) => void = () => undefined) =>
+  new SqliteWriter(connection, { deadlineMilliseconds: 5000, batchMilliseconds: 5000, committed })
+
 const addNote = async (tx: Tx, body: string) => {
   await tx.insert(notes).values({ body })
 }
@@ -62,7 +66,7 @@ test("a full disk fails every transaction of the batch and no later one", async 
   cleanups.push(() => connection.close())
   connection.pragma("journal_mode = wal")
   connection.exec("create table notes (id integer primary key, body text not null)")
-  const writer = new SqliteWriter(connection, { deadlineMilliseconds: 5000, committed: () => undefined })
+  const writer = newWriter(connection)
   const pages = connection.pragma("page_count", { simple: true })
   connection.pragma(`max_page_count = ${Number(pages) + 10}`)
 
@@ -96,7 +100,7 @@ test("a failing COMMIT fails everybody in the batch and nobody after it", async 
   connection.exec("create table links (note integer references notes deferrable initially deferred)")
   const links = sqliteTable("links", { note: integer("note") })
   const committed: unknown[] = []
-  const writer = new SqliteWriter(connection, { deadlineMilliseconds: 5000, committed: (turn) => committed.push(turn) })
+  const writer = newWriter(connection, (turn) => committed.push(turn))
   const outcomes = await Promise.allSettled([
     writer.transaction((tx) => addNote(tx, "innocent")),
     writer.transaction(async (tx) => await tx.insert(links).values({ note: 99 })),

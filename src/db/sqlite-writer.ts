@@ -13,10 +13,12 @@ import { guardedStatements } from "./sqlite-statements"
 
 // A batch ends at either bound: long enough to share the fsync, short enough that the event loop gets its turn.
 const maxBatchSize = 64
-const maxBatchMilliseconds = 8
+const usualBatchMilliseconds = 8
 
 export interface SqliteWriterOptions {
   readonly deadlineMilliseconds: number
+  /** How long a batch may take in more transactions. */
+  readonly batchMilliseconds?: number
   /** Called in the caller's async context after the COMMIT. */
   readonly committed: (turn: Turn) => void
 }
@@ -120,11 +122,12 @@ export class SqliteWriter {
 
   async #runBatch(): Promise<void> {
     const started = performance.now()
+    const { batchMilliseconds = usualBatchMilliseconds } = this.#options
     const taken: Job[] = []
     const succeeded: (() => void)[] = []
     try {
       this.#run.begin()
-      while (taken.length < maxBatchSize && performance.now() - started < maxBatchMilliseconds) {
+      while (taken.length < maxBatchSize && performance.now() - started < batchMilliseconds) {
         const job = this.#jobs.shift()
         if (job === undefined) break
         taken.push(job)

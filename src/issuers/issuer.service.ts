@@ -1,4 +1,5 @@
 /** Issuers: the configured CAs, their sealed configuration, and the connectors opened from it. */
+import { isDeepStrictEqual } from "node:util"
 import { type Actor, systemActor } from "../access/actor"
 import type { AuditService } from "../audit/audit.service"
 import type { Clock } from "../clock"
@@ -145,7 +146,7 @@ export const issuerService = ({ db, issuers, caKeys, sealer, audit, clock, depsF
   const followEnvironment = async (): Promise<void> => {
     for (const row of await issuers.fromEnvironment()) {
       const described = fromEnvironment.find(({ id }) => id === row.id)
-      if (described === undefined || Bun.deepEquals(await fullConfig(row), described.config)) continue
+      if (described === undefined || isDeepStrictEqual(await fullConfig(row), described.config)) continue
       const columns = atRest(issuerDefinition(described.type), described.config)
       await db.transaction(async (tx) => {
         const patch = { ...columns, testStatus: "untested" as const, updatedAt: clock.now() }

@@ -36,6 +36,8 @@ export interface MoveOptions {
   action: string
   details?: Record<string, unknown>
   set?: Partial<NewJob>
+  /** Only while nothing holds the job back. */
+  onlyUnheld?: boolean
 }
 
 export const jobQueueService = ({ db, jobs, audit, clock }: Deps) => {
@@ -66,20 +68,20 @@ export const jobQueueService = ({ db, jobs, audit, clock }: Deps) => {
     },
 
     /**
-     * Moves a job. null when it is no longer in `from`: somebody else was first.
+     * Moves a job. null when it is no longer as it was seen: somebody else was first.
      * Fails with `internal` when the table of moves does not allow it.
      */
     async move(
       tx: Tx,
-      job: Pick<JobRow, "id" | "status">,
+      job: Pick<JobRow, "id" | "status" | "attempts">,
       to: JobStatus,
-      { actor, action, details, set }: MoveOptions,
+      { actor, action, details, set, onlyUnheld }: MoveOptions,
     ): Promise<JobRow | null> {
       if (!canMove(job.status, to))
         throw new AppError("internal", `job ${job.id} cannot go from ${job.status} to ${to}`)
       const now = clock.now()
       const ended = to === "Completed" || to === "Failed" || to === "Cancelled"
-      const moved = await jobs.compareAndSet(tx, job.id, [job.status], {
+      const columns: Partial<NewJob> = {
         status: to,
         statusSince: now,
         completedAt: ended ? now : null,
@@ -88,7 +90,8 @@ export const jobQueueService = ({ db, jobs, audit, clock }: Deps) => {
         ...(to === "Pending" || to === "AwaitingCSR" ? {} : { hold: null }),
         ...set,
         ...(typeof set?.lastError === "string" ? { lastError: set.lastError.slice(0, maxErrorLength) } : {}),
-      })
+      }
+      const moved = await jobs.compareAndSet(tx, job, columns, { onlyUnheld })
       if (moved === null) return null
       await audit.append(tx, {
         actor,
@@ -103,11 +106,20 @@ export const jobQueueService = ({ db, jobs, audit, clock }: Deps) => {
 
     /** Takes the hold off a waiting job. */
     async release(tx: Tx, job: JobRow): Promise<void> {
-      await jobs.patch(tx, job.id, { hold: null })
-      announce(tx, { ...job, hold: null })
+      const released = await jobs.compareAndSet(tx, job, { hold: null })
+      if (released !== null) announce(tx, released)
     },
 
-    hold: (tx: Tx, job: JobRow, reason: string) => jobs.patch(tx, job.id, { hold: reason }),
+    /** Holds a waiting job back, unless an agent has just claimed it. */
+    hold: (tx: Tx, job: JobRow, reason: string): Promise<JobRow | null> =>
+      jobs.compareAndSet(tx, job, { hold: reason }),
+
+    /** Tells the agents that a key is asked for. */
+    announceCsrJob: announce,
+
+    /** A Failed job is not taken up again. */
+    endRetries: (tx: Tx, job: JobRow): Promise<JobRow | null> =>
+      jobs.compareAndSet(tx, job, { maxAttempts: job.attempts }),
   }
 }
 

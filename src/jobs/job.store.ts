@@ -1,6 +1,7 @@
 /** SQL of jobs. Every change of state is compare-and-set on the state it starts from. */
-import { and, asc, count, desc, eq, inArray, isNotNull, isNull, lt, lte, or, type SQL, sql } from "drizzle-orm"
+import { and, asc, count, desc, eq, inArray, isNotNull, isNull, lt, lte, ne, or, type SQL, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
+import { forUpdate } from "../db/locking"
 import type { Tables } from "../db/tables/tables"
 import { issuingTypes, type JobStatus, type JobType, openStatuses } from "./job.machine"
 
@@ -27,6 +28,11 @@ export const jobStore = ({ t, read }: Db) => {
   const first = async (query: Query | Tx, where: SQL | undefined): Promise<JobRow | null> =>
     (await query.select().from(t.jobs).where(where).limit(1))[0] ?? null
 
+  const isLive = or(
+    inArray(t.jobs.status, [...openStatuses]),
+    and(eq(t.jobs.status, "Failed"), lt(t.jobs.attempts, t.jobs.maxAttempts)),
+  )
+
   return {
     get: (id: string, query: Query | Tx = read) => first(query, eq(t.jobs.id, id)),
 
@@ -50,20 +56,34 @@ export const jobStore = ({ t, read }: Db) => {
       return (await tx.insert(t.jobs).values(job).onConflictDoNothing().returning())[0] ?? null
     },
 
-    /** null when the job is no longer in one of `from`. */
+    /**
+     * null when the job is no longer as it was seen. Its attempts count too: every way round back to the same status uses
+     * one up, so whoever still holds the job of an earlier round is refused.
+     */
     async compareAndSet(
       tx: Tx,
-      id: string,
-      from: readonly JobStatus[],
+      { id, status, attempts }: Pick<JobRow, "id" | "status" | "attempts">,
       set: Partial<NewJob>,
-      extra?: SQL,
+      { onlyUnheld = false }: { onlyUnheld?: boolean } = {},
     ): Promise<JobRow | null> {
       const changed = await tx
         .update(t.jobs)
         .set(set)
-        .where(and(eq(t.jobs.id, id), inArray(t.jobs.status, [...from]), extra))
+        .where(
+          and(
+            eq(t.jobs.id, id),
+            eq(t.jobs.status, status),
+            eq(t.jobs.attempts, attempts),
+            onlyUnheld ? isNull(t.jobs.hold) : undefined,
+          ),
+        )
         .returning()
       return changed[0] ?? null
+    },
+
+    /** Reads the job and holds it until the transaction ends. Its certificate is locked first. */
+    async lock(tx: Tx, id: string): Promise<JobRow | null> {
+      return (await forUpdate(tx.select().from(t.jobs).where(eq(t.jobs.id, id))))[0] ?? null
     },
 
     /** Facts beside the state, such as a verification. */
@@ -76,6 +96,14 @@ export const jobStore = ({ t, read }: Db) => {
         .select()
         .from(t.jobs)
         .where(and(eq(t.jobs.certificateId, certificateId), inArray(t.jobs.status, [...openStatuses])))
+        .orderBy(asc(t.jobs.createdAt), asc(t.jobs.id)),
+
+    /** Open jobs of a certificate, and those that failed and will be retried. */
+    liveOfCertificate: (tx: Tx | Query, certificateId: string) =>
+      tx
+        .select()
+        .from(t.jobs)
+        .where(and(eq(t.jobs.certificateId, certificateId), isLive))
         .orderBy(asc(t.jobs.createdAt), asc(t.jobs.id)),
 
     openOfAgent: (tx: Tx | Query, agentId: string) =>
@@ -93,10 +121,7 @@ export const jobStore = ({ t, read }: Db) => {
           and(
             eq(t.jobs.certificateId, certificateId),
             inArray(t.jobs.type, [...issuingTypes]),
-            or(
-              inArray(t.jobs.status, [...openStatuses]),
-              and(eq(t.jobs.status, "Failed"), lt(t.jobs.attempts, t.jobs.maxAttempts)),
-            ),
+            isLive,
           ),
         )
         .orderBy(asc(t.jobs.createdAt), asc(t.jobs.id)),
@@ -141,7 +166,14 @@ export const jobStore = ({ t, read }: Db) => {
         .from(t.jobs)
         .where(
           and(
-            eq(t.jobs.agentId, agentId),
+            or(
+              eq(t.jobs.agentId, agentId),
+              and(
+                isNull(t.jobs.agentId),
+                sql`exists (select 1 from deployment_targets d where d.id = ${t.jobs.targetId} and d.agent_id = ${agentId})`,
+              ),
+            ),
+            isNotNull(t.jobs.targetId),
             eq(t.jobs.status, "Pending"),
             eq(t.jobs.type, "Deployment"),
             isNull(t.jobs.hold),
@@ -150,6 +182,25 @@ export const jobStore = ({ t, read }: Db) => {
         )
         .orderBy(asc(t.jobs.createdAt), asc(t.jobs.id))
         .limit(limit),
+
+    /** Whether a later deployment to the same target was asked for: putting the older one there would undo it. */
+    async isSuperseded(tx: Tx, job: JobRow): Promise<boolean> {
+      if (job.certificateId === null || job.targetId === null) return false
+      const rows = await tx
+        .select({ id: t.jobs.id })
+        .from(t.jobs)
+        .where(
+          and(
+            eq(t.jobs.certificateId, job.certificateId),
+            eq(t.jobs.targetId, job.targetId),
+            eq(t.jobs.type, "Deployment"),
+            ne(t.jobs.status, "Cancelled"),
+            sql`(${t.jobs.createdAt}, ${t.jobs.id}) > (${sql.param(job.createdAt, t.jobs.createdAt)}, ${job.id})`,
+          ),
+        )
+        .limit(1)
+      return rows.length > 0
+    },
 
     runningDeployments: (query: Tx | Query, agentId: string) =>
       query
@@ -185,7 +236,7 @@ export const jobStore = ({ t, read }: Db) => {
         .orderBy(asc(t.jobs.createdAt), asc(t.jobs.id))
         .limit(limit),
 
-    /** What the job processor may claim: issuing work, and deployments that no agent can ever take. */
+    /** What the job processor may claim: issuing work, and deployments whose target is gone. */
     claimable: (now: Date, limit: number) =>
       read
         .select()
@@ -196,7 +247,7 @@ export const jobStore = ({ t, read }: Db) => {
             lte(t.jobs.scheduledAt, now),
             or(
               inArray(t.jobs.type, [...issuingTypes]),
-              and(eq(t.jobs.type, "Deployment"), or(isNull(t.jobs.targetId), isNull(t.jobs.agentId))),
+              and(eq(t.jobs.type, "Deployment"), isNull(t.jobs.targetId)),
             ),
           ),
         )

@@ -1,6 +1,6 @@
 /** SQL of certificate profiles. */
 import { count, desc, eq } from "drizzle-orm"
-import type { Db, Query, Tx } from "../db/db"
+import type { Db, Tx } from "../db/db"
 import type { Tables } from "../db/tables/tables"
 
 export type ProfileRow = Tables["certificateProfiles"]["$inferSelect"]
@@ -15,8 +15,8 @@ export const profileStore = ({ t: { certificateProfiles: profiles }, read }: Db)
     return row?.n ?? 0
   },
 
-  async get(id: string, query: Query = read): Promise<ProfileRow | null> {
-    return (await query.select().from(profiles).where(eq(profiles.id, id)))[0] ?? null
+  async get(id: string): Promise<ProfileRow | null> {
+    return (await read.select().from(profiles).where(eq(profiles.id, id)))[0] ?? null
   },
 
   /** null when the id or the name is taken. */

@@ -98,8 +98,10 @@ export const renewalPolicyService = ({ db, policies, audit, clock, onPolicyChang
     update: (id: string, patch: RenewalPolicyPatch, actor: Actor): Promise<RenewalPolicyRow> =>
       explainRefusals({ duplicate: () => nameTaken(patch.name), reference: unknownGroup(patch.agentGroupId) }, () =>
         db.transaction(async (tx) => {
-          const before = await policies.get(id, tx)
-          const policy = await policies.update(tx, id, { ...patch, updatedAt: clock.now() })
+          const updatedAt = clock.now()
+          // Locks the row and shows it as it was: a change at the same moment must not hide that ours is one.
+          const before = await policies.update(tx, id, { updatedAt })
+          const policy = await policies.update(tx, id, { ...patch, updatedAt })
           if (before === null || policy === null) throw notFound(id)
           const changesCertificates =
             policy.renewalWindowDays !== before.renewalWindowDays || policy.agentGroupId !== before.agentGroupId

@@ -1,6 +1,6 @@
 /** SQL of renewal policies. */
 import { asc, count, eq } from "drizzle-orm"
-import type { Db, Query, Tx } from "../db/db"
+import type { Db, Tx } from "../db/db"
 import type { Tables } from "../db/tables/tables"
 
 export type RenewalPolicyRow = Tables["renewalPolicies"]["$inferSelect"]
@@ -20,8 +20,8 @@ export const renewalPolicyStore = ({ t, read }: Db) => ({
     return row?.n ?? 0
   },
 
-  async get(id: string, query: Query = read): Promise<RenewalPolicyRow | null> {
-    return (await query.select().from(t.renewalPolicies).where(eq(t.renewalPolicies.id, id)))[0] ?? null
+  async get(id: string): Promise<RenewalPolicyRow | null> {
+    return (await read.select().from(t.renewalPolicies).where(eq(t.renewalPolicies.id, id)))[0] ?? null
   },
 
   async hasName(tx: Tx, name: string): Promise<boolean> {

@@ -48,7 +48,10 @@ const failed = (reason: string): PlaceState => ({ kind: "failed", reason })
 /** What became of the newest thing done for one target. */
 const stateOf = (targetId: string, agentId: string, isLastWave: boolean, { jobs, now }: RolloutView): PlaceState => {
   const newest = jobs.findLast((job) =>
-    isIssuing(job.type) ? job.agentId === agentId || job.agentId === null : job.targetId === targetId,
+    // What still waits for approval is not under way: until somebody decides, the run before it goes on.
+    isIssuing(job.type)
+      ? job.status !== "AwaitingApproval" && (job.agentId === agentId || job.agentId === null)
+      : job.targetId === targetId,
   )
   if (newest === undefined) return good
   if (isOpen(newest.status) || mayRetry(newest)) return waiting
@@ -72,12 +75,20 @@ const stateOf = (targetId: string, agentId: string, isLastWave: boolean, { jobs,
   }
 }
 
+/** The targets of a wave; those that were mapped since the waves were planned go with the last. */
+const targetsOf = (wave: number, { waves, places }: RolloutView): readonly string[] => {
+  const planned = waves[wave] ?? []
+  if (wave < waves.length - 1) return planned
+  const all = new Set(waves.flat())
+  return [...planned, ...[...places.keys()].filter((targetId) => !all.has(targetId))]
+}
+
 /** Decides what a roll-out does next. */
 export const nextStep = (view: RolloutView): RolloutStep => {
-  const lastWave = view.waves.length - 1
-  for (const [wave, targetIds] of view.waves.entries()) {
+  const lastWave = Math.max(view.waves.length - 1, 0)
+  for (let wave = 0; wave <= lastWave; wave += 1) {
     let isWaiting = false
-    for (const targetId of targetIds) {
+    for (const targetId of targetsOf(wave, view)) {
       const agentId = view.places.get(targetId)
       // No longer served by this certificate: nothing to wait for.
       if (agentId === undefined) continue
@@ -90,7 +101,7 @@ export const nextStep = (view: RolloutView): RolloutStep => {
   }
   // An issuance without any target yet keeps the run open.
   if (view.jobs.some((job) => isIssuing(job.type) && (isOpen(job.status) || mayRetry(job)))) {
-    return { kind: "wait", wave: Math.max(lastWave, 0) }
+    return { kind: "wait", wave: lastWave }
   }
   return { kind: "done" }
 }

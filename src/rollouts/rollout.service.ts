@@ -7,6 +7,8 @@ import type { AuditService } from "../audit/audit.service"
 import type { Clock } from "../clock"
 import type { Tx } from "../db/db"
 import { newId } from "../db/ids"
+import { AppError } from "../errors"
+import { mayRetry } from "../jobs/job.machine"
 import type { JobRow, JobStore } from "../jobs/job.store"
 import type { JobQueue } from "../jobs/job-queue.service"
 import { nextStep, waveOf } from "./rollout.machine"
@@ -27,7 +29,7 @@ export const oneWave: PlanWaves = (_certificateId, targetIds) => [[...targetIds]
 interface Deps {
   rollouts: RolloutStore
   jobs: Pick<JobStore, "ofRollout">
-  queue: Pick<JobQueue, "move" | "release" | "hold">
+  queue: Pick<JobQueue, "move" | "release" | "hold" | "endRetries">
   audit: Pick<AuditService, "append">
   clock: Clock
   planWaves: PlanWaves
@@ -56,7 +58,9 @@ export const rolloutService = ({ rollouts, jobs, queue, audit, clock, planWaves 
       createdAt: clock.now(),
       finishedAt: null,
     }
-    return (await rollouts.insert(tx, rollout)) ?? rollout
+    const inserted = await rollouts.insert(tx, rollout)
+    if (inserted === null) throw new AppError("conflict", `another roll-out of certificate ${certificateId} has begun`)
+    return inserted
   },
 
   /** The roll-out a finished issuance belongs to; null when it was halted, so nothing more goes out. */
@@ -88,7 +92,9 @@ export const rolloutService = ({ rollouts, jobs, queue, audit, clock, planWaves 
       places: new Map(places.map((place) => [place.targetId, place.agentId])),
       now: clock.now(),
     })
-    const pending = all.filter((job) => job.type === "Deployment" && job.status === "Pending")
+    // One that belongs to no wave was asked for by itself: it counts for its target and waits for nobody.
+    const inWaves = all.filter((job) => job.type === "Deployment" && job.wave !== null)
+    const pending = inWaves.filter((job) => job.status === "Pending")
     const wave = (job: JobRow) => waveOf(rollout.waves, job.targetId ?? "")
     switch (step.kind) {
       case "wait":
@@ -102,8 +108,10 @@ export const rolloutService = ({ rollouts, jobs, queue, audit, clock, planWaves 
         }
         return
       case "halt":
-        for (const job of pending) {
+        for (const job of inWaves) {
           if (wave(job) <= step.wave) continue
+          if (mayRetry(job)) await queue.endRetries(tx, job)
+          if (job.status !== "Pending") continue
           await queue.move(tx, job, "Cancelled", {
             actor: systemActor,
             action: "job_cancelled",
@@ -121,10 +129,18 @@ export const rolloutService = ({ rollouts, jobs, queue, audit, clock, planWaves 
         }
         return
       case "done":
+        for (const job of pending) if (job.hold !== null) await queue.release(tx, job)
         await rollouts.finish(tx, rolloutId, "done", clock.now())
     }
   },
 
+  /** `advance`, for whichever roll-out of a certificate is under way. */
+  async advanceRunning(tx: Tx, certificateId: string, places: readonly Place[]): Promise<void> {
+    const running = await rollouts.running(tx, certificateId)
+    if (running !== null) await this.advance(tx, running.id, places)
+  },
+
+  running: rollouts.running,
   stillRunning: rollouts.stillRunning,
 })
 

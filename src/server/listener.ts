@@ -25,6 +25,8 @@ export interface ListenerOptions {
   /** null: plain HTTP. */
   readonly tls: TlsSource | null
   readonly fetch: FetchHandler
+  /** Bodies beyond it are cut by the listener itself, whatever length they claimed. The application refuses far smaller ones. */
+  readonly maxRequestBytes?: number
   /** A handler that threw, or a certificate that could not be taken into use (the former one stays). */
   readonly onError: (error: unknown) => void
   /** How long a replaced server sends its clients away politely before it ends their long polls and streams. */
@@ -55,6 +57,7 @@ interface Generation {
  * or not bytes keep arriving, so a body that trickles in is cut too; Bun cannot be given a shorter limit for bodies alone.
  */
 const idleSeconds = 60
+const defaultMaxRequestBytes = 16 * 1024 * 1024
 
 /** TLS 1.3 only. Bun takes the version as a number (and only so), which its types do not know. */
 const tlsOptions = (material: TlsMaterial): Bun.TLSOptions & { minVersion: number } => ({
@@ -133,6 +136,7 @@ export const startListener = (options: ListenerOptions): Listener => {
       port,
       reusePort: true,
       idleTimeout: idleSeconds,
+      maxRequestBodySize: options.maxRequestBytes ?? defaultMaxRequestBytes,
       // Browsers open at most six HTTP/1.1 connections per host, and every event stream takes one.
       ...(material === null ? {} : { http2: true, tls: tlsOptions(material) }),
       fetch: (request): Promise<Response> => answer(generation, request),

@@ -177,7 +177,7 @@ export const targetService = ({ db, targets, sealer, audit, clock, onServingChan
               ? new AppError("conflict", `target ${id} was changed by somebody else meanwhile; load it again`)
               : notFound(id)
           }
-          if (target.agentId !== from.agentId || target.enabled !== from.enabled) {
+          if (movesAgent || patch.enabled !== undefined) {
             await onServingChanged(tx, await targets.certificateIds(tx, id))
           }
           await audit.append(tx, {

@@ -104,7 +104,11 @@ const keepServer = async (): Promise<void> => {
   const account = accountFor()
   const folder = mkdtempSync(join(memoryOrTemp(), "certctl-test-postgres-"))
   let server: ChildProcess | undefined
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => process.stdin.destroy())
+  // From the beginning: an input that ends, or a signal that comes, while the server starts would go unnoticed.
+  const orders = createInterface({ input: process.stdin })
+  const { promise: over, resolve: end, reject: fail } = Promise.withResolvers<void>()
+  orders.once("close", end)
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, end)
   try {
     let program = packageFolder()
     if (account !== null) {
@@ -130,13 +134,16 @@ const keepServer = async (): Promise<void> => {
     const port = await freePort()
     const start = () => startServer(join(program, "bin", "postgres"), data, port, account ?? {})
     server = await start()
-    console.log(`postgres://postgres:${password}@127.0.0.1:${port}/postgres`)
-    for await (const line of createInterface({ input: process.stdin })) {
-      if (line !== "restart") continue
-      await stopServer(server)
+    const restart = async (running: ChildProcess): Promise<void> => {
+      await stopServer(running)
       server = await start()
       console.log("ready")
     }
+    orders.on("line", (line) => {
+      if (line === "restart" && server !== undefined) restart(server).catch(fail)
+    })
+    console.log(`postgres://postgres:${password}@127.0.0.1:${port}/postgres`)
+    await over
   } finally {
     if (server !== undefined) await stopServer(server)
     rmSync(folder, { recursive: true, force: true })

@@ -9,7 +9,7 @@ import { expiryCell } from "../parts/lifetime"
 import { html, type Markup } from "../parts/markup"
 import { empty, facts, panel } from "../parts/panel"
 import { type Column, dataTable } from "../parts/table"
-import { absoluteText, dateText, relativeText, timeAgo } from "../parts/time"
+import { absoluteText, dateText, durationText, relativeText, timeAgo } from "../parts/time"
 import type { AgentRow } from "./agents.page"
 import type { JobRow } from "./views"
 
@@ -112,7 +112,7 @@ const silence = ({ agent, frame: { now } }: AgentProps): Markup => {
   if (agent.health === "Online" || agent.builtIn) return null
   const tone = agent.health === "Offline" ? "bad" : "attention"
   return html`<section class=${`headline tone-${tone}`} aria-label="How it stands">${toneMark(tone)}<div class="headline-words">
-    <p class="headline-sentence">Silent ${agent.lastHeartbeatAt === null ? "since it registered" : `since ${absoluteText(agent.lastHeartbeatAt)}`}.</p>
+    <p class="headline-sentence">Silent ${agent.lastHeartbeatAt === null ? "since it registered" : `for ${durationText(now.getTime() - agent.lastHeartbeatAt.getTime())}, since ${absoluteText(agent.lastHeartbeatAt)}`}.</p>
     <p>${agent.certificateCount === 0 ? "No certificate depends on it." : `${agent.certificateCount} ${agent.certificateCount === 1 ? "certificate depends" : "certificates depend"} on it${agent.firstExpiryAt === null ? "" : `; the first lapses ${dateText(agent.firstExpiryAt, now)}`}.`} On the host, check that <code>certctl agent</code> runs and reaches this server.</p></div></section>`
 }
 

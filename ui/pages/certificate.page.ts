@@ -198,7 +198,7 @@ const versionColumns = (now: Date): Column<VersionRow>[] => [
   {
     head: "SHA-256",
     className: "minor",
-    cell: (version) => html`<code title=${version.fingerprint}>${version.fingerprint.slice(0, 12)}…</code>`,
+    cell: (version) => html`<code title=${version.fingerprint}>${version.fingerprint.slice(0, 8)}…</code>`,
   },
 ]
 

@@ -4,6 +4,7 @@ import { badge, toneMark } from "../parts/badge"
 import { askDialog, askLink, type Question } from "../parts/confirm"
 import { copyable } from "../parts/copyable"
 import { textField } from "../parts/form"
+import { icon } from "../parts/icon"
 import { failureHint, isOpenJob } from "../parts/job-words"
 import { type Frame, layout, live, mayWork } from "../parts/layout"
 import { html, type Markup } from "../parts/markup"
@@ -59,12 +60,12 @@ const timeline = ({ frame: { now }, job }: JobProps): Markup => {
   ]
   return html`<ol class="steps">${moments.map(
     ([word, at]) =>
-      html`<li class=${`step step-${at === null ? "waiting" : word === "Failed" ? "failed" : "done"}`}><span class="step-mark"></span><span class="step-words"><b>${word}</b><span class="sub">${timeAgo(at, now, "not yet")}</span></span></li>`,
+      html`<li class=${`step step-${at === null ? "waiting" : word === "Failed" ? "failed" : "done"}`}><span class="step-mark">${at === null ? null : icon(word === "Failed" ? "close" : "check")}</span><span class="step-words"><b>${word}</b><span class="sub">${timeAgo(at, now, "not yet")}</span></span></li>`,
   )}</ol>`
 }
 
 const verificationBox = ({ frame: { now }, job, verification }: JobProps): Markup =>
-  job.verification === null
+  job.verification === null || (job.verification === "pending" && !isOpenJob(job.status))
     ? null
     : panel(
         { title: "Verification" },
@@ -104,7 +105,7 @@ const steps = ({ steps: reported }: JobProps): Markup =>
         { title: "Steps" },
         html`<ol class="report">${reported.map(
           ({ name, ok, detail }) =>
-            html`<li>${toneMark(ok ? "good" : "bad")}<span><b>${name}</b><span class="visually-hidden">: ${ok ? "done" : "failed"}</span>${detail === "" ? null : html`<span class="sub">${detail}</span>`}</span></li>`,
+            html`<li class=${ok ? "tone-good" : "tone-bad"}>${toneMark(ok ? "good" : "bad")}<span><b>${name}</b><span class="visually-hidden">: ${ok ? "done" : "failed"}</span>${detail === "" ? null : html`<span class="sub">${detail}</span>`}</span></li>`,
         )}</ol>`,
       )
 

@@ -39,14 +39,27 @@ const rowActions = (frame: Frame, job: JobRow): Markup => {
   }</span>`
 }
 
+const moments = (job: JobRow, now: Date): Markup =>
+  job.completedAt === null
+    ? html`<span class="stacked"><span>${job.startedAt === null ? "not started" : html`started ${timeAgo(job.startedAt, now)}`}</span><span class="sub">scheduled ${timeAgo(job.scheduledAt, now)}</span></span>`
+    : html`<span class="stacked"><span>${timeAgo(job.completedAt, now)}</span><span class="sub">scheduled ${timeAgo(job.scheduledAt, now)}</span></span>`
+
 const columns = (frame: Frame): Column<JobRow>[] => [
   {
     head: "Job",
     className: "lead",
     cell: (job) =>
-      html`<span class="stacked"><a href=${`/jobs/${job.id}`} data-row-link>${job.type}</a><span class="sub">${job.requestedBy === null ? "by the schedule" : `by ${job.requestedBy}`}</span></span>`,
+      html`<span class="stacked"><a href=${`/jobs/${job.id}`} data-row-link>${job.type}</a>${
+        job.lastError === null
+          ? html`<span class="sub">${job.requestedBy === null ? "by the schedule" : `by ${job.requestedBy}`}</span>`
+          : html`<span class=${job.status === "Failed" ? "sub alarm" : "sub"} title=${job.lastError}>${job.lastError}</span>`
+      }</span>`,
   },
-  { head: "Status", cell: (job) => badge({ status: job.status }) },
+  {
+    head: "Status",
+    cell: (job) =>
+      html`<span class="stacked">${badge({ status: job.status })}<span class="sub">attempt ${job.attempts} of ${job.maxAttempts}</span></span>`,
+  },
   { head: "Certificate", cell: (job) => html`<span class="stacked">${jobSubject(job)}</span>` },
   {
     head: "Agent",
@@ -55,20 +68,13 @@ const columns = (frame: Frame): Column<JobRow>[] => [
         ? html`<span class="muted">server</span>`
         : html`<a href=${`/agents/${job.agent.id}`}>${job.agent.name}</a>`,
   },
-  { head: "Attempts", className: "minor", cell: (job) => `${job.attempts} / ${job.maxAttempts}` },
   {
     head: "Verification",
+    className: "minor",
     cell: (job) =>
       job.verification === null ? html`<span class="muted">–</span>` : badge({ status: job.verification }),
   },
-  { head: "Scheduled", className: "minor", cell: (job) => timeAgo(job.scheduledAt, frame.now) },
-  { head: "Completed", cell: (job) => timeAgo(job.completedAt, frame.now, "–") },
-  {
-    head: "Error",
-    className: "wide",
-    cell: (job) =>
-      job.lastError === null ? null : html`<span class="clip" title=${job.lastError}>${job.lastError}</span>`,
-  },
+  { head: "Completed", cell: (job) => moments(job, frame.now) },
   { head: "Actions", quietHead: true, className: "actions", cell: (job) => rowActions(frame, job) },
 ]
 

@@ -24,7 +24,12 @@ export const jobsTable = (
   leaveOut: readonly ("certificate" | "agent")[] = [],
 ): Markup => {
   const columns: (Column<JobRow> & { readonly about?: "certificate" | "agent" })[] = [
-    { head: "Job", className: "lead", cell: (job) => html`<a href=${`/jobs/${job.id}`} data-row-link>${job.type}</a>` },
+    {
+      head: "Job",
+      className: "lead",
+      cell: (job) =>
+        html`<span class="stacked"><a href=${`/jobs/${job.id}`} data-row-link>${job.type}</a>${job.lastError === null ? null : html`<span class="sub" title=${job.lastError}>${job.lastError}</span>`}</span>`,
+    },
     { head: "Status", cell: (job) => badge({ status: job.status }) },
     { head: "Certificate", about: "certificate", cell: (job) => html`<span class="stacked">${jobSubject(job)}</span>` },
     {
@@ -33,12 +38,6 @@ export const jobsTable = (
       cell: (job) => job.target?.name ?? job.agent?.name ?? html`<span class="muted">server</span>`,
     },
     { head: "When", cell: (job) => timeAgo(job.completedAt ?? job.startedAt ?? job.createdAt, now) },
-    {
-      head: "Result",
-      className: "wide",
-      cell: (job) =>
-        job.lastError === null ? null : html`<span class="clip" title=${job.lastError}>${job.lastError}</span>`,
-    },
   ]
   return dataTable({
     caption: "Jobs",

@@ -104,15 +104,16 @@ export const headlineOf = (standing: Standing, now: Date): Headline => {
   }
   const differing = targets.filter(({ delivered, served, trusted }) =>
     [delivered, served, trusted].some(({ state }) => state === "mismatch"),
-  ).length
-  if (differing > 0)
-    return {
-      tone: "bad",
-      sentence: sentenceOf(
-        `What was seen on ${of(differing, targets.length)} contradicts what was deployed`,
-        renewalClause(renewal, now),
-      ),
-    }
+  )
+  const [odd] = differing
+  if (odd !== undefined) {
+    const where = differing.length === 1 ? odd.target.name : of(differing.length, targets.length)
+    const what =
+      odd.served.state === "mismatch"
+        ? "another certificate is served than the one deployed"
+        : "what was seen contradicts what was deployed"
+    return { tone: "bad", sentence: sentenceOf(`On ${where}, ${what}`) }
+  }
   if (openJob !== null)
     return {
       tone: "progress",

@@ -1,0 +1,365 @@
+/**
+ * What a CA is asked, and what becomes of its answer. A CA outside this process is only called for a job that carries the
+ * intent (lease, CSR), so that what a dead server left behind can be reconciled; what it has signed is always stored.
+ */
+import { type Actor, systemActor } from "../access/actor"
+import type { AuditService } from "../audit/audit.service"
+import type { Clock } from "../clock"
+import type { Issued, IssueRequest, Issuer, Ordered, OrderStatus } from "../connectors/issuers/contract"
+import type { Db, Tx } from "../db/db"
+import { newId } from "../db/ids"
+import { AppError, messageOf } from "../errors"
+import type { JobRow, JobStore } from "../jobs/job.store"
+import type { JobQueue } from "../jobs/job-queue.service"
+import { parseCertificate } from "../pki/certificate"
+import { type Csr, parseCsr } from "../pki/csr"
+import { isTerminal } from "./certificate.machine"
+import type { CertificateRow, CertificateStore } from "./certificate.store"
+import { checkLifetime, type IssuanceRules, isShortLived } from "./csr-rules"
+import type { DeploymentService } from "./deployment.service"
+import type { LifecycleService } from "./lifecycle.service"
+import type { VersionRow, VersionStore } from "./version.store"
+
+/** An issuer ready to be asked. */
+export interface OpenIssuer {
+  readonly connector: Issuer
+  /** Its `issue` has no effect outside this process. */
+  readonly inProcess: boolean
+}
+
+export interface SigningDeps {
+  db: Pick<Db, "transaction" | "read">
+  certificates: CertificateStore
+  versions: VersionStore
+  jobs: JobStore
+  queue: Pick<JobQueue, "move">
+  deployments: Pick<DeploymentService, "afterIssuance">
+  lifecycle: Pick<LifecycleService, "settle" | "afterJob" | "renewAtOf" | "moveTo">
+  audit: Pick<AuditService, "append">
+  openIssuer: (issuerId: string) => Promise<OpenIssuer>
+  clock: Clock
+  /** Identifies this server in leases. */
+  serverId: string
+  keygenMode: "agent" | "server"
+  onBackgroundError: (jobId: string, error: unknown) => void
+}
+
+export type CsrOutcome = "csr_signed" | "csr_accepted"
+
+/** How often the database is asked to keep what a CA has signed. */
+const storeAttempts = 5
+/** How long a server may be silent before its jobs are given to others. */
+export const leaseMs = 120_000
+/** First pause before an open order is asked about again; later ones grow with its age, up to five minutes. */
+const orderPollMs = 5_000
+const longestOrderPollMs = 300_000
+
+/** A certificate with the rules by which it is issued. */
+export interface Subject {
+  readonly certificate: CertificateRow
+  readonly rules: IssuanceRules
+  readonly windowDays: number
+  readonly attempts: number
+  readonly needsApproval: boolean
+}
+
+export const asOrdered = (result: Issued | Ordered): Ordered | null => ("certPem" in result ? null : result)
+
+const normalChain = (certPem: string, chainPem: string): string =>
+  `${[certPem, chainPem]
+    .map((pem) => pem.trim())
+    .filter((pem) => pem !== "")
+    .join("\n")}\n`
+
+export const signingService = (deps: SigningDeps) => {
+  const { db, certificates, versions, jobs, queue, deployments, lifecycle, audit, openIssuer, clock } = deps
+  /** Jobs whose CA call runs in this process: their leases are renewed. */
+  const inHand = new Set<string>()
+
+  const subjectOf = async (certificate: CertificateRow): Promise<Subject> => {
+    const { policy, profile } = await certificates.rules(db.read, certificate)
+    return {
+      certificate,
+      rules: { commonName: certificate.commonName, sans: certificate.sans, profile },
+      windowDays: policy?.renewalWindowDays ?? 30,
+      attempts: Math.max(1, policy?.maxRetries ?? 3),
+      needsApproval: profile?.requiresApproval === true,
+    }
+  }
+
+  const requestFor = ({ certificate, rules }: Subject, csrPem: string, idempotencyKey: string): IssueRequest => ({
+    csrPem,
+    commonName: certificate.commonName,
+    sans: certificate.sans,
+    ekus: rules.profile?.allowedEkus ?? [],
+    maxTtlSeconds: rules.profile?.maxTtlSeconds ?? 0,
+    idempotencyKey,
+  })
+
+  /** Checks what the CA returned before anything is stored, and makes the row of it. */
+  const versionOf = (
+    subject: Subject,
+    csr: Csr,
+    csrPem: string,
+    issued: Issued,
+    agentId: string | null,
+    encryptedKey: Buffer | null,
+  ): VersionRow => {
+    const facts = parseCertificate(issued.certPem)
+    if (!facts.spkiDer.equals(csr.spkiDer)) {
+      throw new AppError("upstream", "the issuer returned a certificate for another key than the CSR's")
+    }
+    const createdAt = clock.now()
+    checkLifetime(facts.notAfter, subject.rules.profile, createdAt)
+    const dates = { createdAt, notAfter: facts.notAfter }
+    return {
+      id: newId("cv-"),
+      certificateId: subject.certificate.id,
+      serialNumber: facts.serial,
+      notBefore: facts.notBefore,
+      notAfter: facts.notAfter,
+      fingerprintSha256: facts.fingerprint,
+      pemChain: normalChain(issued.certPem, issued.chainPem),
+      csrPem,
+      keyAlgorithm: csr.keyAlgorithm,
+      keySize: csr.keySize,
+      issuerId: subject.certificate.issuerId,
+      agentId,
+      orderId: issued.orderId ?? null,
+      encryptedKey,
+      shortLived: isShortLived(subject.rules.profile),
+      renewAt: lifecycle.renewAtOf(subject.certificate.id, subject.windowDays, dates),
+      ariNextAt: null,
+      createdAt,
+    }
+  }
+
+  /** What follows from a stored version. The caller holds the certificate's lock. */
+  const follow = async (tx: Tx, version: VersionRow, rolloutId: string | null): Promise<void> => {
+    const now = clock.now()
+    await certificates.patch(tx, version.certificateId, { lastRenewalAt: now, updatedAt: now })
+    await deployments.afterIssuance(tx, version, rolloutId)
+  }
+
+  const completedDetails = (version: VersionRow) => ({
+    version_id: version.id,
+    serial: version.serialNumber,
+    not_after: version.notAfter.toISOString(),
+    agent_id: version.agentId,
+    keygen_mode: deps.keygenMode,
+  })
+
+  /**
+   * What a CA signed for a job that was cancelled, or given to another server, meanwhile. It is recorded, and goes nowhere: no
+   * agent is said to hold its key, or the certificate would count as renewed while the old one is still in place.
+   */
+  const storeLate = async (tx: Tx, job: JobRow, version: VersionRow, actor: Actor): Promise<void> => {
+    // Two servers may ask about the same order: the other one has stored it.
+    if (!(await versions.insertNew(tx, { ...version, agentId: null }))) return
+    await audit.append(tx, {
+      actor,
+      action: "certificate_issued",
+      resourceType: "certificate",
+      resourceId: version.certificateId,
+      details: { ...completedDetails(version), agent_id: null, job_id: job.id, came_too_late: true },
+    })
+    await lifecycle.settle(tx, version.certificateId)
+  }
+
+  /** Ends a job with its version. null when the job was taken from us meanwhile. */
+  const complete = (job: JobRow, version: VersionRow, actor: Actor): Promise<JobRow | null> =>
+    db.transaction(async (tx) => {
+      const certificate = await certificates.lock(tx, version.certificateId)
+      if (certificate === null) return null
+      const moved = await queue.move(tx, job, "Completed", {
+        actor,
+        action: "renewal_job_completed",
+        details: completedDetails(version),
+        // A job that never ran has used its first attempt all the same.
+        set: { versionId: version.id, lastError: null, attempts: Math.max(job.attempts, 1), agentId: version.agentId },
+        before: () => versions.insert(tx, version),
+      })
+      if (moved === null) {
+        if (job.status === "Running") await storeLate(tx, job, version, actor)
+        return null
+      }
+      if (job.status === "AwaitingCSR") {
+        await audit.append(tx, {
+          actor,
+          action: "csr_submitted",
+          resourceType: "certificate",
+          resourceId: version.certificateId,
+          details: { agent_id: version.agentId, key_algorithm: version.keyAlgorithm, key_size: version.keySize },
+        })
+      }
+      if (!isTerminal(certificate.status)) await follow(tx, version, job.rolloutId)
+      await lifecycle.afterJob(tx, moved)
+      return moved
+    })
+
+  /** Ends a job with the reason, unless it was taken from us meanwhile. */
+  const fail = (job: JobRow, error: unknown, action: string, actor: Actor): Promise<void> =>
+    db.transaction(async (tx) => {
+      if (job.certificateId !== null) await certificates.lock(tx, job.certificateId)
+      const reason = messageOf(error)
+      const failed = await queue.move(tx, job, "Failed", {
+        actor,
+        action,
+        details: { reason },
+        set: { lastError: reason, attempts: Math.max(job.attempts, 1) },
+      })
+      if (failed !== null) await lifecycle.afterJob(tx, failed)
+    })
+
+  /** As `complete`, and asks again where the database is away for a moment: the CA does not sign it a second time. */
+  const completeSurely = async (job: JobRow, version: VersionRow, actor: Actor): Promise<void> => {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await complete(job, version, actor)
+        return
+      } catch (error) {
+        if (attempt === storeAttempts) throw error
+        await Bun.sleep(200 * attempt)
+      }
+    }
+  }
+
+  const recordOrder = (running: JobRow, orderId: string): Promise<void> =>
+    db.transaction(async (tx) => {
+      const now = clock.now()
+      await jobs.compareAndSet(tx, running, {
+        orderId,
+        nextPollAt: new Date(now.getTime() + orderPollMs),
+        // From here on the order is the claim: any server may ask about it.
+        leaseHolder: null,
+        leaseUntil: now,
+        lastError: `waiting for CA, order ${orderId}`,
+      })
+    })
+
+  /** The two-step way: intent, call, result. Resolves when the CA has decided, or when it has taken an order. */
+  const issueOutside = async (
+    subject: Subject,
+    running: JobRow,
+    csr: Csr,
+    csrPem: string,
+    issuer: OpenIssuer,
+    actor: Actor,
+    sealedKey: Buffer | null,
+  ): Promise<CsrOutcome> => {
+    inHand.add(running.id)
+    try {
+      const request = requestFor(subject, csrPem, running.id)
+      let version: VersionRow | null = null
+      let ordered: Ordered | null = null
+      try {
+        const result = await issuer.connector.issue(request)
+        ordered = asOrdered(result)
+        if (ordered === null) {
+          version = versionOf(subject, csr, csrPem, result as Issued, running.agentId, sealedKey)
+        }
+      } catch (error) {
+        await fail(running, error, "renewal_job_failed", actor)
+        throw error instanceof AppError ? error : new AppError("upstream", messageOf(error), { cause: error })
+      }
+      if (ordered !== null) await recordOrder(running, ordered.orderId)
+      // Where this fails for good, the job is left to its lease: it has not failed, and is not done.
+      if (version !== null) await completeSurely(running, version, actor)
+      return version === null ? "csr_accepted" : "csr_signed"
+    } finally {
+      inHand.delete(running.id)
+    }
+  }
+
+  /** Takes a job into hand: from here on it carries the CSR and a lease. null when it was no longer there to be taken. */
+  const start = (
+    job: JobRow,
+    csr: Csr,
+    csrPem: string,
+    { agentId, attempts }: { agentId: string | null; attempts: number },
+    actor: Actor,
+  ): Promise<JobRow | null> =>
+    db.transaction(async (tx) => {
+      const certificate = job.certificateId === null ? null : await certificates.lock(tx, job.certificateId)
+      if (certificate === null || isTerminal(certificate.status)) return null
+      const now = clock.now()
+      const running = await queue.move(tx, job, "Running", {
+        actor,
+        action: "csr_submitted",
+        details: { agent_id: agentId, key_algorithm: csr.keyAlgorithm, key_size: csr.keySize },
+        set: {
+          csrPem,
+          agentId: job.agentId ?? agentId,
+          attempts,
+          startedAt: job.startedAt ?? now,
+          leaseHolder: deps.serverId,
+          leaseUntil: new Date(now.getTime() + leaseMs),
+          orderId: null,
+          nextPollAt: null,
+        },
+      })
+      if (running !== null) await lifecycle.afterJob(tx, running)
+      return running
+    })
+
+  /** Asks the CA about an open order and finishes the job when it has decided. */
+  const followOrder = async (job: JobRow): Promise<void> => {
+    const { certificateId, orderId, csrPem } = job
+    if (certificateId === null || orderId === null || csrPem === null) return
+    const certificate = await certificates.get(certificateId)
+    if (certificate === null) return
+    const subject = await subjectOf(certificate)
+    const { connector } = await openIssuer(certificate.issuerId)
+    if (connector.orderStatus === undefined) {
+      return fail(
+        job,
+        new AppError("not_supported", "the issuer cannot be asked about orders"),
+        "renewal_job_failed",
+        systemActor,
+      )
+    }
+    const status: OrderStatus = await connector.orderStatus(orderId).catch((error) => ({
+      // The CA could not be reached: the order is still there, and asked about again.
+      state: "pending",
+      message: messageOf(error),
+    }))
+    if (status.state === "failed") {
+      const reason = new AppError("upstream", status.message ?? `order ${orderId} failed`)
+      return fail(job, reason, "renewal_job_failed", systemActor)
+    }
+    if (status.state === "completed" && status.certPem !== undefined) {
+      const issued = { certPem: status.certPem, chainPem: status.chainPem ?? "", orderId }
+      let version: VersionRow
+      try {
+        version = versionOf(subject, parseCsr(csrPem), csrPem, issued, job.agentId, null)
+      } catch (error) {
+        return fail(job, error, "renewal_job_failed", systemActor)
+      }
+      return completeSurely(job, version, systemActor)
+    }
+    const now = clock.now()
+    const waitedMs = now.getTime() - job.statusSince.getTime()
+    await db.transaction((tx) =>
+      jobs.compareAndSet(tx, job, {
+        nextPollAt: new Date(now.getTime() + Math.min(Math.max(orderPollMs, waitedMs / 2), longestOrderPollMs)),
+        lastError: status.message ?? `waiting for CA, order ${orderId}`,
+      }),
+    )
+  }
+
+  return {
+    inHand,
+    subjectOf,
+    requestFor,
+    versionOf,
+    completedDetails,
+    follow,
+    complete,
+    fail,
+    start,
+    issueOutside,
+    followOrder,
+  }
+}
+
+export type SigningService = ReturnType<typeof signingService>

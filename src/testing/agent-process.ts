@@ -1,0 +1,57 @@
+/** `certctl agent` as a process of its own: joined with a token, started, killed, started again. */
+import { readFileSync } from "node:fs"
+import type { ServerProcess } from "./server-process"
+import { executable, type Program, type Stage } from "./stage"
+
+export interface AgentProcess {
+  readonly id: string
+  readonly dataDir: string
+  readonly keyDir: string
+  readonly apiKey: string
+  start(): void
+  process(): Program
+  kill(): Promise<void>
+  stop(): Promise<number>
+  log(): string
+}
+
+export interface AgentOptions {
+  readonly name?: string
+  readonly env?: Readonly<Record<string, string>>
+}
+
+/** Joins as a person would: token from the API, `certctl agent join`. The agent does not run yet. */
+export const joinedAgent = async (
+  stage: Stage,
+  server: ServerProcess,
+  { name = "agent", env: given = {} }: AgentOptions = {},
+): Promise<AgentProcess> => {
+  const { token } = await server.post("/api/v1/join-tokens", {})
+  const dataDir = stage.at(name)
+  const env = { CERTCTL_DATA_DIR: dataDir, CERTCTL_LOG_LEVEL: "debug", ...given }
+  const join = stage.run([executable, "agent", "join", "--server", server.url, "--name", name], {
+    env: { ...env, CERTCTL_JOIN_TOKEN: token },
+    name: `${name}-join`,
+  })
+  if ((await join.exited) !== 0) throw new Error(`certctl agent join failed: ${join.stderr()}`)
+  const identity = JSON.parse(readFileSync(`${dataDir}/agent.json`, "utf8")) as { agent_id: string; api_key: string }
+
+  let program: Program | undefined
+  const running = (): Program => {
+    if (program === undefined) throw new Error(`${name} was never started`)
+    return program
+  }
+  return {
+    id: identity.agent_id,
+    apiKey: identity.api_key,
+    dataDir,
+    keyDir: `${dataDir}/keys`,
+    start() {
+      program = stage.run([executable, "agent"], { env, name })
+    },
+    process: running,
+    kill: () => running().kill(),
+    stop: () => running().stop(),
+    log: () => running().stdout() + running().stderr(),
+  }
+}
