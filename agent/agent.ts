@@ -63,7 +63,7 @@ const work = async (config: AgentConfig, stop: AbortSignal, clock: Clock, log: L
   if (stop.aborted) onStop()
 
   const run = await jobRunner(config, client, clock, log, ending.signal)
-  const failures: FailureCount = { inARow: 0 }
+  const failures: FailureCount = { inARow: 0, isServerAway: false }
   const heartbeat: HeartbeatDeps = { client, failures, log, facts: hostFacts }
   log.info("agent {agentId} {version} works for {server}", {
     agentId: config.agentId,
@@ -80,6 +80,7 @@ const work = async (config: AgentConfig, stop: AbortSignal, clock: Clock, log: L
   const beating = heartbeatLoop(heartbeat, config.heartbeatMs, ending.signal)
   const polling = pollLoop(
     {
+      server: config.server,
       client,
       failures,
       pollMs: config.pollMs,

@@ -3,7 +3,7 @@ import type { Logger } from "@logtape/logtape"
 import type { HeartbeatBody } from "../src/agents/agent-protocol.schema"
 import type { AgentClient } from "../src/client/agent-client"
 import { AppError, messageOf } from "../src/errors"
-import type { FailureCount } from "./poll.loop"
+import { countFailure, type FailureCount } from "./poll.loop"
 import { pause } from "./waiting"
 
 export interface HeartbeatDeps {
@@ -21,8 +21,10 @@ export const beat = async ({ client, failures, log, facts }: HeartbeatDeps): Pro
     return "ok"
   } catch (error) {
     if (error instanceof AppError && error.code === "gone") return "retired"
-    failures.inARow++
-    log.warn("heartbeat failed ({failures} in a row): {error}", { failures: failures.inARow, error: messageOf(error) })
+    log.warn("heartbeat failed ({failures} in a row): {error}", {
+      failures: countFailure(failures, error),
+      error: messageOf(error),
+    })
     return "failed"
   }
 }

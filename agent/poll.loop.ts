@@ -1,15 +1,27 @@
 /** Asks the server for work and does it, job after job. */
 import type { Logger } from "@logtape/logtape"
 import type { AgentClient, Work } from "../src/client/agent-client"
+import { isConnectionLost } from "../src/client/http-transport"
 import { AppError, messageOf } from "../src/errors"
+import { pauseWhileAway } from "./server-watch"
 import { backoffMs, pause } from "./waiting"
 
 /** Failed calls in a row, of heartbeat and poll together; a success of either sets it to 0. */
 export interface FailureCount {
   inARow: number
+  /** The last of them found no server. */
+  isServerAway: boolean
+}
+
+/** Counts a failed call and returns how many there were in a row. */
+export const countFailure = (failures: FailureCount, error: unknown): number => {
+  failures.isServerAway = isConnectionLost(error)
+  return ++failures.inARow
 }
 
 export interface PollLoopDeps {
+  /** Base URL, to look whether the server is back. */
+  readonly server: string
   readonly client: Pick<AgentClient, "work">
   readonly failures: FailureCount
   readonly pollMs: number
@@ -28,13 +40,13 @@ const soonMs = 1000
 
 /** Runs until the signal fires or the server says that this agent was retired. */
 export const pollLoop = async (deps: PollLoopDeps, signal: AbortSignal): Promise<"stopped" | "retired"> => {
-  const { client, failures, pollMs, backoffUnitMs, waitSeconds, log, holding } = deps
+  const { client, failures, pollMs, waitSeconds, log, holding } = deps
   let doesServerHold = false
   let earlyAnswers = 0
   let lastRound = new Set<string>()
 
   while (!signal.aborted) {
-    await pause(backoffMs(failures.inARow, backoffUnitMs), signal)
+    await backOff(deps, signal)
     if (signal.aborted) break
     const asked = performance.now()
     let jobs: readonly Work[]
@@ -44,9 +56,8 @@ export const pollLoop = async (deps: PollLoopDeps, signal: AbortSignal): Promise
     } catch (error) {
       if (signal.aborted) break
       if (error instanceof AppError && error.code === "gone") return "retired"
-      failures.inARow++
       log.warn("work poll failed ({failures} in a row): {error}", {
-        failures: failures.inARow,
+        failures: countFailure(failures, error),
         error: messageOf(error),
       })
       continue
@@ -75,6 +86,14 @@ export const pollLoop = async (deps: PollLoopDeps, signal: AbortSignal): Promise
     await pause(doesServerHold && earlyAnswers === 1 ? Math.min(soonMs, pollMs) : pollMs - heldMs, signal)
   }
   return "stopped"
+}
+
+const backOff = ({ server, failures, backoffUnitMs }: PollLoopDeps, signal: AbortSignal): Promise<void> => {
+  const { inARow, isServerAway } = failures
+  const limitMs = backoffMs(inARow, backoffUnitMs)
+  return isServerAway && inARow > 0
+    ? pauseWhileAway({ server, failures: inARow, limitMs, lookMs: backoffUnitMs / 30 }, signal)
+    : pause(limitMs, signal)
 }
 
 const runAll = async (

@@ -59,6 +59,12 @@ describe("the import rules", () => {
     expect(objection(from, target)).not.toBeNull()
   })
 
+  test("let a service name the methods of another feature's store by type, and nobody else", () => {
+    expect(objection("src/certificates/certificate.service.ts", "src/jobs/job.store.ts", true)).toBeNull()
+    expect(objection("src/scheduler/loops.ts", "src/jobs/job.store.ts", true)).not.toBeNull()
+    expect(objection("ui/pages/jobs.page.ts", "src/jobs/job.store.ts", true)).not.toBeNull()
+  })
+
   test("see every form of import and the line it stands in", () => {
     const source = `import "reflect-metadata"
 import type { A } from "./a"
@@ -72,11 +78,11 @@ const e = await import("./e")
 const text = 'import { no } from "./string"'
 `
     expect(importsOf(source)).toEqual([
-      { specifier: "reflect-metadata", line: 1 },
-      { specifier: "./a", line: 2 },
-      { specifier: "./b", line: 6 },
-      { specifier: "./d", line: 7 },
-      { specifier: "./e", line: 8 },
+      { specifier: "reflect-metadata", line: 1, typeOnly: false },
+      { specifier: "./a", line: 2, typeOnly: true },
+      { specifier: "./b", line: 6, typeOnly: false },
+      { specifier: "./d", line: 7, typeOnly: false },
+      { specifier: "./e", line: 8, typeOnly: false },
     ])
   })
 

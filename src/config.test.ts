@@ -67,6 +67,8 @@ test("an empty environment is a working server", () => {
       backdateMs: 900_000,
     },
     verify: { deployment: true, timeoutMs: 10_000, delayMs: 2_000 },
+    notifiers: {},
+    digest: { enabled: false, intervalMs: 86_400_000, recipients: [] },
     warnings: [],
   })
 })

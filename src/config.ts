@@ -7,6 +7,7 @@ import { homedir, hostname } from "node:os"
 import { join, resolve } from "node:path"
 import { type ConfiguredKey, readApiKeys } from "./config/api-keys"
 import { type Env, type EnvironmentReader, environmentReader, refuse } from "./config/environment"
+import { type DigestSettings, type NotifierVariables, readDigest, readNotifiers } from "./config/notifiers"
 import { dataDirectoryOf } from "./data-directory"
 
 const logLevels = ["debug", "info", "warn", "error"] as const
@@ -94,6 +95,9 @@ export interface Config {
     readonly backdateMs: number
   }
   readonly verify: { readonly deployment: boolean; readonly timeoutMs: number; readonly delayMs: number }
+  /** Notification channels by name, each with its connector's configuration; secret. */
+  readonly notifiers: NotifierVariables
+  readonly digest: DigestSettings
   /** Lines to log as warnings once logging is set up. */
   readonly warnings: readonly string[]
 }
@@ -327,6 +331,8 @@ export const readConfig = (env: Env, machine: Machine = thisMachine()): Config =
       timeoutMs: read.duration("CERTCTL_VERIFY_TIMEOUT", "10s", "1s"),
       delayMs: read.duration("CERTCTL_VERIFY_DELAY", "2s", "0s"),
     },
+    notifiers: readNotifiers(read, warn),
+    digest: readDigest(read),
     warnings,
   })
 }

@@ -1,6 +1,7 @@
 /** Configuration to running services: the only file that sees everything. Nothing is decided here. */
 import { Hono } from "hono"
 import { Registry } from "prom-client"
+import { consoleRoutes } from "../ui/console.routes"
 import { apiKeyRoutes } from "./access/api-key.routes"
 import { apiKeyService } from "./access/api-key.service"
 import { apiKeyStore } from "./access/api-key.store"
@@ -30,10 +31,11 @@ import { certificateRoutes } from "./certificates/certificate.routes"
 import { certificateService } from "./certificates/certificate.service"
 import { certificateStore } from "./certificates/certificate.store"
 import { deploymentService } from "./certificates/deployment.service"
-import { issuanceService, leaseMs } from "./certificates/issuance.service"
+import { issuanceService } from "./certificates/issuance.service"
 import { lifecycleService } from "./certificates/lifecycle.service"
 import { renewalService } from "./certificates/renewal.service"
 import { servingStore } from "./certificates/serving.store"
+import { leaseMs } from "./certificates/signing.service"
 import { versionStore } from "./certificates/version.store"
 import type { Clock } from "./clock"
 import { type Config, proxyList } from "./config"
@@ -41,8 +43,16 @@ import { addressOf } from "./connectors/probe"
 import { endpointIn } from "./connectors/targets/endpoint"
 import type { Db } from "./db/db"
 import { leaseStore } from "./db/lease.store"
+import { demoService } from "./demo/demo.service"
+import { demoStore } from "./demo/demo.store"
+import { quickStartService } from "./demo/quick-start.service"
 import { observationService } from "./health/observation.service"
 import { observationStore } from "./health/observation.store"
+import { alarmStore } from "./inventory/alarm.store"
+import { fleetStore } from "./inventory/fleet.store"
+import { inventoryService } from "./inventory/inventory.service"
+import { namesStore } from "./inventory/names.store"
+import { placeStore } from "./inventory/place.store"
 import { caKeyStore } from "./issuers/ca-key.store"
 import { environmentIssuers } from "./issuers/environment-issuers"
 import { heldAuthorityService } from "./issuers/held-authority.service"
@@ -174,6 +184,7 @@ const wireServices = ({ config, db, sealer, clock, serverId, caFingerprint }: Wi
     jobs,
     queue,
     certificates,
+    serving,
     lifecycle,
     issuance,
     openIssuer,
@@ -240,6 +251,22 @@ const wireServices = ({ config, db, sealer, clock, serverId, caFingerprint }: Wi
     needsAgent: config.keygenMode === "agent",
   })
 
+  const inventory = inventoryService({
+    names: namesStore(db),
+    places: placeStore(db),
+    fleet: fleetStore(db),
+    alarms: alarmStore(db),
+    observations,
+    clock,
+    needsAgent: config.keygenMode === "agent",
+    endpointIn: (config) => {
+      const endpoint = endpointIn(config)
+      return endpoint === null ? null : addressOf(endpoint.host, endpoint.port)
+    },
+  })
+  const certificatesService = certificateService({ ...common, certificates, versions, serving, queue, lifecycle })
+  const demo = demoService({ ...common, demo: demoStore(db), sealer })
+
   return {
     audit,
     issuers,
@@ -254,8 +281,9 @@ const wireServices = ({ config, db, sealer, clock, serverId, caFingerprint }: Wi
     tokens,
     work,
     stats,
+    inventory,
     jobs: jobsService,
-    certificates: certificateService({ ...common, certificates, versions, serving, queue, lifecycle }),
+    certificates: certificatesService,
     teams: teamService({ ...common, teams: teamStore(db) }),
     profiles: profileService({ ...common, profiles: profileStore(db) }),
     renewalPolicies: renewalPolicyService({
@@ -264,6 +292,16 @@ const wireServices = ({ config, db, sealer, clock, serverId, caFingerprint }: Wi
       onPolicyChanged: (tx, policyId) => lifecycle.afterPolicyChanged(tx, policyId),
     }),
     baseline: baselineService({ ...common, baseline: baselineStore(db), issuers }),
+    demo,
+    quickStart: quickStartService({
+      clock,
+      agents,
+      targets,
+      certificates: certificatesService,
+      renewals,
+      deployments,
+      observations,
+    }),
   }
 }
 
@@ -351,8 +389,17 @@ export const wire = (options: WiringOptions) => {
   const registry = new Registry()
   const metrics = metricsService({ stats: services.stats, clock, startedAt: clock.now(), registry })
 
+  const pages = consoleRoutes({
+    ...services,
+    sessions: access.sessions,
+    cookie: access.cookie,
+    clock,
+    publicUrl: config.server.publicUrl,
+    isDemo: services.demo.isDemo,
+  })
   const app = createApp({
     api: apiRoutes(services, access, feed, metrics, db),
+    console: pages,
     authentication: access.authentication,
     apiCalls: calls,
     ping: db.ping,
@@ -387,6 +434,9 @@ export const wire = (options: WiringOptions) => {
     /** What a new or restarted database needs before the first request. Throws where the server must not start. */
     async prepare() {
       await services.baseline.ensure()
+      if (config.database.demoSeed && (await services.demo.load()) === "refused") {
+        logger("demo").warn("CERTCTL_DEMO_SEED is ignored: the database holds an inventory already")
+      }
       await services.issuers.start()
       await services.processor.dropOwnLeases()
       return access.ensureFirstKey()

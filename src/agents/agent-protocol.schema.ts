@@ -143,7 +143,7 @@ export type VerifyAnswer = v.InferOutput<typeof VerifyAnswer>
 
 export const DiscoveredCertificate = v.pipe(
   v.object({
-    fingerprint_sha256: fingerprint("Fingerprint"),
+    fingerprint_sha256: optionalText("SHA-256 of the DER, hex; an entry without one counts as an error"),
     common_name: v.nullish(v.string()),
     sans: v.nullish(v.array(v.string())),
     serial_number: v.pipe(v.nullish(v.string()), v.description("Lower-case hex")),

@@ -10,8 +10,9 @@ import { newId } from "../db/ids"
 import { AppError } from "../errors"
 import type { JobStore } from "../jobs/job.store"
 import type { JobQueue } from "../jobs/job-queue.service"
-import { type AgentRow, type AgentStore, sentinelAgentIds } from "./agent.store"
+import type { AgentRow, AgentStore } from "./agent.store"
 import type { JoinTokenService } from "./join-token.service"
+import { sentinelAgentIds } from "./sentinel-agents"
 
 interface Deps {
   db: Pick<Db, "transaction">
@@ -20,7 +21,7 @@ interface Deps {
   jobs: Pick<JobStore, "openOfAgent">
   queue: Pick<JobQueue, "move">
   serving: Pick<ServingStore, "certificatesOfAgent">
-  lifecycle: Pick<LifecycleService, "afterJob" | "afterTargetsChanged">
+  lifecycle: Pick<LifecycleService, "afterJob" | "afterTargetsChanged" | "lockAll">
   audit: Pick<AuditService, "append">
   clock: Clock
 }
@@ -178,6 +179,12 @@ export const agentService = (deps: Deps) => {
       db.transaction(async (tx) => {
         if (sentinelAgentIds.includes(id))
           throw new AppError("forbidden", `agent ${id} is built in and cannot be retired`)
+        if ((await agents.get(id, tx)) === null) throw missing(id)
+        // Certificates come before everything else: whoever works on one holds it while adding jobs for the agent.
+        await lifecycle.lockAll(tx, [
+          ...(await serving.certificatesOfAgent(tx, id)),
+          ...(await jobs.openOfAgent(tx, id)).flatMap((job) => job.certificateId ?? []),
+        ])
         const agent = await agents.lock(tx, id)
         if (agent === null) throw missing(id)
         if (agent.retiredAt !== null) return null

@@ -3,13 +3,11 @@ import { and, asc, count, desc, eq, inArray, isNotNull, isNull, lt, notInArray, 
 import type { Db, Query, Tx } from "../db/db"
 import { forUpdate } from "../db/locking"
 import type { Tables } from "../db/tables/tables"
+import { sentinelAgentIds } from "./sentinel-agents"
 
 export type AgentRow = Tables["agents"]["$inferSelect"]
 export type NewAgentRow = Tables["agents"]["$inferInsert"]
 export type JoinTokenRow = Tables["joinTokens"]["$inferSelect"]
-
-/** Stand for sources inside the server: they never authenticate, get no work and cannot be retired. */
-export const sentinelAgentIds = ["server-scanner", "cloud-aws-sm", "cloud-azure-kv", "cloud-gcp-sm"]
 
 export const agentStore = ({ t, read }: Db) => {
   const activeFilter = (status: string | undefined) =>

@@ -68,7 +68,8 @@ export const workService = (deps: Deps) => {
         actor: systemActor,
         action: "deployment_job_dispatched",
         details: { agent_id: agentId, target_id: job.targetId, attempt: job.attempts + 1 },
-        set: { attempts: job.attempts + 1, startedAt: job.startedAt ?? clock.now(), lastError: null },
+        set: { attempts: job.attempts + 1, agentId, startedAt: job.startedAt ?? clock.now(), lastError: null },
+        onlyUnheld: true,
       }),
     )
 
@@ -76,6 +77,16 @@ export const workService = (deps: Deps) => {
   const handOutAgain = (job: JobRow, agentId: string): Promise<JobRow | null> =>
     db.transaction(async (tx) => {
       if (job.certificateId !== null) await certificates.lock(tx, job.certificateId)
+      if (await jobs.isSuperseded(tx, job)) {
+        const cancelled = await queue.move(tx, job, "Cancelled", {
+          actor: systemActor,
+          action: "job_cancelled",
+          details: { agent_id: agentId },
+          set: { lastError: "superseded by a newer deployment" },
+        })
+        if (cancelled !== null) await lifecycle.afterJob(tx, cancelled)
+        return null
+      }
       if (job.attempts >= job.maxAttempts) {
         const failed = await queue.move(tx, job, "Failed", {
           actor: systemActor,
@@ -87,7 +98,11 @@ export const workService = (deps: Deps) => {
         return null
       }
       const now = clock.now()
-      const again = await jobs.compareAndSet(tx, job.id, ["Running"], { attempts: job.attempts + 1, statusSince: now })
+      const again = await jobs.compareAndSet(tx, job, {
+        attempts: job.attempts + 1,
+        statusSince: now,
+        verificationStatus: "pending",
+      })
       if (again !== null) {
         await audit.append(tx, {
           actor: systemActor,
@@ -184,7 +199,7 @@ export const workService = (deps: Deps) => {
      * @param gone aborts when the agent has hung up or the server stops
      */
     async poll(agentId: string, poll: Poll, gone: AbortSignal): Promise<WorkItem[]> {
-      const deadline = Date.now() + poll.waitSeconds * 1000
+      const deadline = performance.now() + poll.waitSeconds * 1000
       for (;;) {
         if (gone.aborted) return []
         let wakeUp = () => {}
@@ -198,8 +213,8 @@ export const workService = (deps: Deps) => {
         let timer: ReturnType<typeof setTimeout> | undefined
         try {
           const items = await collect(agentId, poll)
-          const leftMs = deadline - Date.now()
-          if (items.length > 0 || leftMs <= 0 || isClosed) return items
+          const leftMs = deadline - performance.now()
+          if (items.length > 0 || leftMs <= 0 || isClosed || gone.aborted) return items
           gone.addEventListener("abort", wakeUp, { once: true })
           timer = setTimeout(wakeUp, leftMs)
           await woken

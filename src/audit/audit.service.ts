@@ -53,6 +53,17 @@ export const auditService = ({ db, events, clock }: Deps) => ({
     return { rows, total }
   },
 
+  /** All events of a filter, newest first, batch by batch: an export may be larger than memory. */
+  async *batches(filter: AuditFilter, size = 500) {
+    let after: Awaited<ReturnType<AuditStore["list"]>>[number] | null = null
+    for (;;) {
+      const batch: Awaited<ReturnType<AuditStore["list"]>> = await events.listAfter(filter, after, size)
+      if (batch.length > 0) yield batch
+      after = batch.at(-1) ?? null
+      if (batch.length < size) return
+    }
+  },
+
   /** @throws AppError `not_found` */
   async get(id: string) {
     const event = await events.find(id)

@@ -1,5 +1,5 @@
 /** The audit trail's rows: inserted and read, never changed (triggers in both dialects refuse it). */
-import { and, count, desc, eq, gte, lte, ne, type SQL } from "drizzle-orm"
+import { and, count, desc, eq, gte, lte, ne, type SQL, sql } from "drizzle-orm"
 import type { Db, Tx } from "../db/db"
 
 export interface AuditEvent {
@@ -63,6 +63,25 @@ export const auditStore = ({ t, read }: Pick<Db, "t" | "read">) => {
         .orderBy(desc(t.auditEvents.timestamp), desc(t.auditEvents.id))
         .limit(range.limit)
         .offset(range.offset),
+    /** Newest first, from after an event on. */
+    listAfter: (
+      filter: AuditFilter,
+      after: Pick<AuditEvent, "timestamp" | "id"> | null,
+      limit: number,
+    ): Promise<AuditEvent[]> =>
+      read
+        .select()
+        .from(t.auditEvents)
+        .where(
+          and(
+            conditions(filter),
+            after === null
+              ? undefined
+              : sql`(${t.auditEvents.timestamp}, ${t.auditEvents.id}) < (${sql.param(after.timestamp, t.auditEvents.timestamp)}, ${after.id})`,
+          ),
+        )
+        .orderBy(desc(t.auditEvents.timestamp), desc(t.auditEvents.id))
+        .limit(limit),
     async count(filter: AuditFilter): Promise<number> {
       const [row] = await read.select({ total: count() }).from(t.auditEvents).where(conditions(filter))
       return row?.total ?? 0

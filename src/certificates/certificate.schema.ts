@@ -3,7 +3,7 @@ import * as v from "valibot"
 import { certificateStatuses } from "../db/tables/certificate.tables"
 import { documentedAs } from "../server/json-schema"
 import { cursorListOf, cursorParams, listOf, pageParams } from "../server/paging"
-import { ChosenId, ResourceName, withoutUndefined } from "../server/resource.schema"
+import { ChosenId, mapOf, ResourceName, withoutUndefined } from "../server/resource.schema"
 import { optionalTime, readTime, requiredTime, TimeFilter, WireTime, withoutAbsent } from "../server/wire"
 import type { CertificateStatus } from "./certificate.machine"
 import type { Certificate, CertificatePatch, NewCertificate } from "./certificate.service"
@@ -12,7 +12,7 @@ import type { VersionRow } from "./version.store"
 
 const Reference = v.pipe(v.string(), v.minLength(1), v.maxLength(255))
 const Names = v.pipe(v.array(v.pipe(v.string(), v.maxLength(253))), v.maxLength(100, "must have at most 100 names"))
-const Tags = v.record(v.string(), v.string())
+const Tags = mapOf(v.string())
 const noneIfEmpty = (text: string | null | undefined): string | null =>
   text === undefined || text === "" ? null : text
 

@@ -4,6 +4,7 @@ import type { AuditService } from "../audit/audit.service"
 import type { Clock } from "../clock"
 import type { Db, Tx } from "../db/db"
 import { newId } from "../db/ids"
+import { explainRefusals } from "../db/refusals"
 import { AppError } from "../errors"
 import type { JobQueue } from "../jobs/job-queue.service"
 import { commonNameProblem, sanProblem } from "../pki/names"
@@ -114,6 +115,16 @@ export const certificateService = (deps: Deps) => {
     }
   }
 
+  /** What changes between our look and our write is refused by the database, in the same words. */
+  const orRefused = <R>(name: string | undefined, change: (tx: Tx) => Promise<R>): Promise<R> =>
+    explainRefusals(
+      {
+        duplicate: () => new AppError("conflict", `a certificate with the name "${name}" exists already`),
+        reference: () => new AppError("bad_reference", "something the certificate refers to was deleted meanwhile"),
+      },
+      () => db.transaction(change),
+    )
+
   return {
     get,
     withTargets,
@@ -159,7 +170,7 @@ export const certificateService = (deps: Deps) => {
     async create(input: NewCertificate, actor: Actor): Promise<Certificate> {
       checkNames(input)
       const targetIds = unique(input.targetIds)
-      return db.transaction(async (tx) => {
+      return orRefused(input.name, async (tx) => {
         await demandReferences(tx, input)
         const now = clock.now()
         const id = input.id ?? newId("mc-")
@@ -202,7 +213,7 @@ export const certificateService = (deps: Deps) => {
      */
     async update(id: string, patch: CertificatePatch, actor: Actor): Promise<Certificate> {
       checkNames(patch)
-      return db.transaction(async (tx) => {
+      return orRefused(patch.name, async (tx) => {
         const before = await certificates.lock(tx, id)
         if (before === null) throw missing(id)
         if (before.status === "Archived") throw new AppError("conflict", `certificate ${id} is archived`)
@@ -221,13 +232,13 @@ export const certificateService = (deps: Deps) => {
           updatedAt: clock.now(),
         })
         if (row === null) throw missing(id)
+        const changesPolicy =
+          columns.renewalPolicyId !== undefined && columns.renewalPolicyId !== before.renewalPolicyId
+        if (changesPolicy) await replan(tx, row)
         if (targetIds !== undefined) {
           await serving.replace(tx, id, unique(targetIds))
           await lifecycle.afterTargetsChanged(tx, id)
         }
-        const changesPolicy =
-          columns.renewalPolicyId !== undefined && columns.renewalPolicyId !== before.renewalPolicyId
-        if (changesPolicy) await replan(tx, row)
         await audit.append(tx, {
           actor,
           action: "certificate_updated",

@@ -1,5 +1,23 @@
 /** SQL of managed certificates. */
-import { and, asc, count, desc, eq, exists, gt, inArray, isNotNull, lt, lte, ne, or, type SQL, sql } from "drizzle-orm"
+import {
+  and,
+  asc,
+  count,
+  desc,
+  eq,
+  exists,
+  gt,
+  gte,
+  inArray,
+  isNotNull,
+  isNull,
+  lt,
+  lte,
+  ne,
+  or,
+  type SQL,
+  sql,
+} from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
 import { forUpdate } from "../db/locking"
 import type { Tables } from "../db/tables/tables"
@@ -20,8 +38,10 @@ export interface CertificateFilter {
   expiresAfter?: Date
   createdAfter?: Date
   updatedAfter?: Date
-  /** Text found in the name, the common name, a SAN or the id, ignoring case. */
+  /** Text found in the name, the common name, a SAN or the id, ignoring case; or a whole serial or fingerprint. */
   search?: string
+  /** The status as lists show it: Active is judged by the date, as the statistics do. */
+  shownStatus?: { status: CertificateStatus; now: Date; expiringUntil: Date }
 }
 
 export interface CertificateSort {
@@ -32,13 +52,32 @@ export interface CertificateSort {
 /** `%` and `_` of what was typed are ordinary characters. */
 const likePattern = (text: string): string => `%${text.toLowerCase().replace(/[\\%_]/g, "\\$&")}%`
 
+/** A serial or fingerprint, written plainly or with colons; null when the text is neither. */
+const hexIn = (text: string): string | null => {
+  const plain = text.toLowerCase().replace(/[:\s]/g, "")
+  return /^[0-9a-f]{16,64}$/.test(plain) ? plain : null
+}
+
 export const certificateStore = ({ t, read }: Db) => {
   const certificates = t.certificates
 
+  const shownAs = ({ status, now, expiringUntil }: NonNullable<CertificateFilter["shownStatus"]>): SQL | undefined => {
+    const { status: stored, expiresAt } = certificates
+    const isActive = eq(stored, "Active")
+    if (status === "Active") return and(isActive, or(isNull(expiresAt), gte(expiresAt, expiringUntil)))
+    if (status === "Expiring") {
+      return or(eq(stored, status), and(isActive, gte(expiresAt, now), lt(expiresAt, expiringUntil)))
+    }
+    return status === "Expired" ? or(eq(stored, status), and(isActive, lt(expiresAt, now))) : eq(stored, status)
+  }
+
   const filterOf = (filter: CertificateFilter): SQL | undefined => {
     const pattern = filter.search === undefined || filter.search === "" ? null : likePattern(filter.search)
+    const hex = hexIn(filter.search ?? "")
+    const versions = t.certificateVersions
     return and(
       filter.status === undefined ? undefined : eq(certificates.status, filter.status),
+      filter.shownStatus === undefined ? undefined : shownAs(filter.shownStatus),
       filter.environment === undefined ? undefined : eq(certificates.environment, filter.environment),
       filter.ownerId === undefined ? undefined : eq(certificates.ownerId, filter.ownerId),
       filter.teamId === undefined ? undefined : eq(certificates.teamId, filter.teamId),
@@ -68,6 +107,15 @@ export const certificateStore = ({ t, read }: Db) => {
             ...[certificates.name, certificates.commonName, certificates.sans, certificates.id].map(
               (column) => sql`lower(${column}) like ${pattern} escape '\\'`,
             ),
+            hex === null
+              ? undefined
+              : inArray(
+                  certificates.id,
+                  read
+                    .select({ id: versions.certificateId })
+                    .from(versions)
+                    .where(or(eq(versions.fingerprintSha256, hex), eq(versions.serialNumber, hex))),
+                ),
           ),
     )
   }
@@ -88,6 +136,16 @@ export const certificateStore = ({ t, read }: Db) => {
     /** Reads the row and holds it until the transaction ends: whatever changes a certificate's jobs or versions starts here. */
     async lock(tx: Tx, id: string): Promise<CertificateRow | null> {
       return (await forUpdate(tx.select().from(certificates).where(eq(certificates.id, id))))[0] ?? null
+    },
+
+    /** Locks several in the one order that everybody uses, so that two such transactions cannot wait for each other. */
+    async lockAll(tx: Tx, ids: readonly string[]): Promise<void> {
+      if (ids.length === 0) return
+      const rows = tx
+        .select({ id: certificates.id })
+        .from(certificates)
+        .where(inArray(certificates.id, [...ids]))
+      await forUpdate(rows.orderBy(asc(certificates.id)))
     },
 
     list: (filter: CertificateFilter, sort: CertificateSort | null, limit: number, offset: number) =>

@@ -5,7 +5,8 @@
 import type { KeyRule } from "../db/tables/issuance.tables"
 import { AppError } from "../errors"
 import type { Csr } from "../pki/csr"
-import { nameKey } from "../pki/names"
+import { nameKey, sanOf } from "../pki/names"
+import { compileNamePattern, compileSpiffePattern } from "../profiles/name-pattern"
 
 export interface IssuanceRules {
   readonly commonName: string
@@ -17,6 +18,8 @@ export interface IssuanceRules {
     readonly allowedEkus: readonly string[]
     readonly maxTtlSeconds: number
     readonly allowShortLived: boolean
+    readonly requiredSanPatterns: readonly string[]
+    readonly spiffeUriPattern: string
   } | null
 }
 
@@ -39,6 +42,29 @@ const checkNames = (csr: Csr, { commonName, sans }: IssuanceRules): void => {
   }
 }
 
+/** The names that will be signed: the certificate's own, of which those of the CSR are some. */
+const checkPatterns = ({ commonName, sans, profile }: IssuanceRules): void => {
+  if (profile === null) return
+  const names = [...new Set([commonName, ...sans])].map(sanOf)
+  const { requiredSanPatterns: patterns, spiffeUriPattern } = profile
+  if (patterns.length > 0) {
+    const matchers = patterns.map(compileNamePattern)
+    const odd = names.find(({ type, value }) => type === "dns" && !matchers.some((matches) => matches(value)))
+    if (odd !== undefined) {
+      refuse(`the name ${odd.value} matches none of the patterns of profile ${profile.id}: ${patterns.join(", ")}`)
+    }
+  }
+  if (spiffeUriPattern !== "") {
+    const uris = names.filter(({ type }) => type === "uri")
+    const [uri] = uris
+    if (uri === undefined || uris.length > 1) {
+      refuse(`profile ${profile.id} requires exactly one URI name, a SPIFFE id; the certificate has ${uris.length}`)
+    } else if (!compileSpiffePattern(spiffeUriPattern)(uri.value)) {
+      refuse(`the URI ${uri.value} does not match ${spiffeUriPattern}, as profile ${profile.id} requires`)
+    }
+  }
+}
+
 const describe = (rules: readonly KeyRule[]): string =>
   rules.map(({ algorithm, min_size }) => (algorithm === "Ed25519" ? algorithm : `${algorithm} ${min_size}+`)).join(", ")
 
@@ -57,6 +83,7 @@ const checkKey = ({ keyAlgorithm, keySize }: Csr, { profile }: IssuanceRules): v
 export const checkCsr = (csr: Csr, rules: IssuanceRules): void => {
   if (rules.profile !== null && !rules.profile.enabled) refuse(`profile ${rules.profile.id} is disabled`)
   checkNames(csr, rules)
+  checkPatterns(rules)
   checkKey(csr, rules)
 }
 

@@ -160,8 +160,7 @@ export const deploymentService = (deps: Deps) => {
             asked.add(place.agentId)
             // A job that waits for anybody's key waits for this agent's too, and so does one that failed and comes again.
             const isUnderWay = live.some(
-              (job) =>
-                job.agentId === place.agentId || (job.agentId === null && job.status !== "AwaitingApproval"),
+              (job) => job.agentId === place.agentId || (job.agentId === null && job.status !== "AwaitingApproval"),
             )
             if (isUnderWay) continue
             created.push(

@@ -23,7 +23,7 @@ interface Deps {
   serving: ServingStore
   jobs: Pick<JobStore, "liveIssuing" | "liveOfCertificate" | "openOfCertificate">
   queue: Pick<JobQueue, "move" | "endRetries" | "announceCsrJob">
-  rollouts: Pick<RolloutService, "advance" | "advanceRunning">
+  rollouts: Pick<RolloutService, "advance" | "advanceRunning" | "endRunning">
   audit: Pick<AuditService, "append">
   clock: Clock
 }
@@ -121,6 +121,8 @@ export const lifecycleService = (deps: Deps) => {
   }
 
   return {
+    /** For changes that touch several certificates: before anything else, all of them are locked. */
+    lockAll: certificates.lockAll,
     servingAgents,
     currentVersions,
     moveTo,
@@ -166,6 +168,7 @@ export const lifecycleService = (deps: Deps) => {
         if (!isOpen(job.status)) continue
         await queue.move(tx, job, "Cancelled", { actor, action: "job_cancelled", set: { lastError: reason } })
       }
+      await rollouts.endRunning(tx, certificateId)
     },
 
     /** The renewal point of a version under a policy. */

@@ -176,13 +176,14 @@ export const signingService = (deps: SigningDeps) => {
         action: "renewal_job_completed",
         details: completedDetails(version),
         // A job that never ran has used its first attempt all the same.
-        set: { versionId: version.id, lastError: null, attempts: Math.max(job.attempts, 1), agentId: version.agentId },
-        before: () => versions.insert(tx, version),
+        set: { lastError: null, attempts: Math.max(job.attempts, 1), agentId: version.agentId },
       })
       if (moved === null) {
         if (job.status === "Running") await storeLate(tx, job, version, actor)
         return null
       }
+      const versionId = await versions.insertOrAdopt(tx, version)
+      await jobs.patch(tx, job.id, { versionId })
       if (job.status === "AwaitingCSR") {
         await audit.append(tx, {
           actor,
@@ -192,7 +193,7 @@ export const signingService = (deps: SigningDeps) => {
           details: { agent_id: version.agentId, key_algorithm: version.keyAlgorithm, key_size: version.keySize },
         })
       }
-      if (!isTerminal(certificate.status)) await follow(tx, version, job.rolloutId)
+      if (!isTerminal(certificate.status)) await follow(tx, { ...version, id: versionId }, job.rolloutId)
       await lifecycle.afterJob(tx, moved)
       return moved
     })
@@ -211,11 +212,11 @@ export const signingService = (deps: SigningDeps) => {
       if (failed !== null) await lifecycle.afterJob(tx, failed)
     })
 
-  /** As `complete`, and asks again where the database is away for a moment: the CA does not sign it a second time. */
-  const completeSurely = async (job: JobRow, version: VersionRow, actor: Actor): Promise<void> => {
+  /** What a CA has done is written down even where the database is away for a moment: it must not be asked a second time. */
+  const surely = async (write: () => Promise<unknown>): Promise<void> => {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        await complete(job, version, actor)
+        await write()
         return
       } catch (error) {
         if (attempt === storeAttempts) throw error
@@ -249,23 +250,27 @@ export const signingService = (deps: SigningDeps) => {
   ): Promise<CsrOutcome> => {
     inHand.add(running.id)
     try {
-      const request = requestFor(subject, csrPem, running.id)
-      let version: VersionRow | null = null
-      let ordered: Ordered | null = null
+      let done: Ordered | VersionRow
       try {
-        const result = await issuer.connector.issue(request)
-        ordered = asOrdered(result)
-        if (ordered === null) {
-          version = versionOf(subject, csr, csrPem, result as Issued, running.agentId, sealedKey)
+        const result = await issuer.connector.issue(requestFor(subject, csrPem, running.id))
+        const ordered = asOrdered(result)
+        if (ordered !== null && sealedKey !== null) {
+          throw new AppError("not_supported", "the issuer decides later, and the server does not keep a key that long")
         }
+        done = ordered ?? versionOf(subject, csr, csrPem, result as Issued, running.agentId, sealedKey)
       } catch (error) {
         await fail(running, error, "renewal_job_failed", actor)
         throw error instanceof AppError ? error : new AppError("upstream", messageOf(error), { cause: error })
       }
-      if (ordered !== null) await recordOrder(running, ordered.orderId)
-      // Where this fails for good, the job is left to its lease: it has not failed, and is not done.
-      if (version !== null) await completeSurely(running, version, actor)
-      return version === null ? "csr_accepted" : "csr_signed"
+      // Where writing fails for good, the job is left to its lease: it has not failed, and is not done.
+      if ("pemChain" in done) {
+        const version = done
+        await surely(() => complete(running, version, actor))
+        return "csr_signed"
+      }
+      const { orderId } = done
+      await surely(() => recordOrder(running, orderId))
+      return "csr_accepted"
     } finally {
       inHand.delete(running.id)
     }
@@ -291,6 +296,7 @@ export const signingService = (deps: SigningDeps) => {
           csrPem,
           agentId: job.agentId ?? agentId,
           attempts,
+          lastError: null,
           startedAt: job.startedAt ?? now,
           leaseHolder: deps.serverId,
           leaseUntil: new Date(now.getTime() + leaseMs),
@@ -335,7 +341,7 @@ export const signingService = (deps: SigningDeps) => {
       } catch (error) {
         return fail(job, error, "renewal_job_failed", systemActor)
       }
-      return completeSurely(job, version, systemActor)
+      return surely(() => complete(job, version, systemActor))
     }
     const now = clock.now()
     const waitedMs = now.getTime() - job.statusSince.getTime()

@@ -2,12 +2,22 @@
 import { and, count, desc, eq, isNull } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
 import type { Tables } from "../db/tables/tables"
+import { AppError } from "../errors"
 
 export type VersionRow = Tables["certificateVersions"]["$inferSelect"]
 export type NewVersion = Tables["certificateVersions"]["$inferInsert"]
 
 export const versionStore = ({ t, read }: Db) => {
   const newestFirst = [desc(t.certificateVersions.createdAt), desc(t.certificateVersions.id)] as const
+  const insertNew = async (tx: Tx, version: NewVersion): Promise<boolean> => {
+    const inserted = await tx
+      .insert(t.certificateVersions)
+      .values(version)
+      .onConflictDoNothing()
+      .returning({ id: t.certificateVersions.id })
+    return inserted.length > 0
+  }
+
   return {
     async get(id: string, query: Query | Tx = read): Promise<VersionRow | null> {
       return (await query.select().from(t.certificateVersions).where(eq(t.certificateVersions.id, id)))[0] ?? null
@@ -67,6 +77,33 @@ export const versionStore = ({ t, read }: Db) => {
 
     async insert(tx: Tx, version: NewVersion): Promise<void> {
       await tx.insert(t.certificateVersions).values(version)
+    },
+
+    /** False when the same X.509 is stored already. */
+    insertNew,
+
+    /**
+     * Stores a version and returns its id. A CA that knows idempotency keys answers with the X.509 it has signed before, which
+     * may have been stored as nobody's when it came too late: then the agent that waited for it takes it over.
+     */
+    async insertOrAdopt(tx: Tx, version: NewVersion & { id: string }): Promise<string> {
+      if (await insertNew(tx, version)) return version.id
+      const { agentId, createdAt, renewAt } = version
+      const adopted = await tx
+        .update(t.certificateVersions)
+        .set({ agentId, createdAt, renewAt })
+        .where(
+          and(
+            eq(t.certificateVersions.fingerprintSha256, version.fingerprintSha256),
+            eq(t.certificateVersions.certificateId, version.certificateId),
+            isNull(t.certificateVersions.agentId),
+          ),
+        )
+        .returning({ id: t.certificateVersions.id })
+      if (adopted[0] === undefined) {
+        throw new AppError("upstream", "the issuer returned a certificate that was issued for something else before")
+      }
+      return adopted[0].id
     },
 
     async setRenewAt(tx: Tx, id: string, renewAt: Date): Promise<void> {

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import * as v from "valibot"
 import type { AppError } from "../errors"
-import { answerIn } from "./api-answer"
-import { type ApiRequest, httpTransport, pathOf, type TransportOptions } from "./http-transport"
+import { answerIn, apiError } from "./api-answer"
+import { type ApiRequest, httpTransport, isConnectionLost, pathOf, type TransportOptions } from "./http-transport"
 import { serverUrl } from "./server-url"
 
 let server: ReturnType<typeof Bun.serve>
@@ -93,6 +93,15 @@ describe("the transport", () => {
     const error = await failureOf(send("/x", { server: "http://127.0.0.1:1" }))
     expect(error.message).toStartWith("GET http://127.0.0.1:1/x: ")
     expect(error.message).not.toContain("key")
+  })
+
+  test("tells a server that is away from one that is slow", async () => {
+    expect(isConnectionLost(await failureOf(send("/x", { server: "http://127.0.0.1:1" })))).toBe(true)
+    answers.set("/stuck", () => new Promise(() => undefined))
+    expect(isConnectionLost(await failureOf(send("/stuck", { timeoutMs: 20 })))).toBe(false)
+    answers.set("/busy", () => new Response("", { status: 503 }))
+    const answer = await send("/busy")
+    expect(isConnectionLost(await failureOf(Promise.reject(apiError(answer))))).toBe(false)
   })
 
   test("reads Retry-After in seconds only", async () => {

@@ -49,6 +49,8 @@ export interface ApiResponse {
 /** Fails with `unavailable` when no whole answer came, in words that tell refused, untrusted and slow apart. */
 export type Transport = (request: ApiRequest) => Promise<ApiResponse>
 
+const lostCodes = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE"])
+
 const tlsOptions = (trust: Trust) => {
   switch (trust.kind) {
     case "system":
@@ -98,6 +100,15 @@ export const httpTransport = (options: TransportOptions): Transport => {
       })
     }
   }
+}
+
+/**
+ * Whether an error of a transport says that there is no server at the moment: the connection was refused, reset or closed. Not that it
+ * was slow, and not that it is not trusted.
+ */
+export const isConnectionLost = (error: unknown): boolean => {
+  const code = error instanceof AppError ? (error.cause as { code?: unknown } | undefined)?.code : undefined
+  return typeof code === "string" && lostCodes.has(code)
 }
 
 const boundedText = async (response: Response, maxBytes: number): Promise<string> => {

@@ -3,7 +3,7 @@ import { isIP } from "node:net"
 import { AppError } from "../errors"
 
 /** Whether a host name of a URL (IPv6 in brackets) stays on this machine. */
-const isLoopback = (hostname: string): boolean => {
+export const isLoopback = (hostname: string): boolean => {
   const host = hostname.replace(/^\[(.*)\]$/, "$1")
   if (host === "localhost" || host.endsWith(".localhost") || host === "::1") return true
   return isIP(host) === 4 && host.startsWith("127.")

@@ -1,13 +1,26 @@
 /** Parses the command line, loads only the subcommand that was asked for, and turns its outcome into an exit code. */
-import { Command, CommanderError } from "commander"
+import { Command, CommanderError, Help } from "commander"
+import type { Env } from "../config/environment"
 import { AppError, messageOf } from "../errors"
-
-type Env = Readonly<Record<string, string | undefined>>
-
-/** 0 done, 1 failed, 2 called wrongly. */
-export type ExitCode = 0 | 1 | 2
+import { addAgents } from "./agents"
+import { addCerts } from "./certs"
+import { type Cli, type ExitCode, UsageError, withGlobalOptions } from "./cli"
+import { addImport } from "./import"
+import { addJobs } from "./jobs"
+import { addKeys } from "./keys"
+import { addIssuers, addOwners, addProfiles, addRenewalPolicies, addTargets, addTeams } from "./resources"
+import { addStatus } from "./status"
+import { versionText } from "./version"
 
 const readStdin = async (): Promise<string> => (process.stdin.isTTY ? "" : await Bun.stdin.text())
+
+const exitCode = (code: number): ExitCode => (code === 0 ? 0 : 1)
+
+const afterHelp = `
+Without an address the server is the one on this host, https://localhost:8443. Whoever can read its data directory
+(CERTCTL_DATA_DIR) needs neither --ca-bundle nor, until the first \`certctl keys create\`, a key.
+
+Exit codes: 0 done, 1 failed, 2 called wrongly.`
 
 const agentOptions = (command: Command): Command =>
   command
@@ -19,23 +32,28 @@ const agentOptions = (command: Command): Command =>
     .option("--ca-bundle <file>", "further trusted CAs, PEM (CERTCTL_SERVER_CA_BUNDLE_PATH)")
     .option("--insecure", "do not verify the server (CERTCTL_SERVER_TLS_INSECURE_SKIP_VERIFY)")
 
-const programOf = (env: Env, finish: (code: number) => void): Command => {
-  const program = new Command("certctl")
-    .description("Certificate lifecycle platform: inventory, issuance, renewal, deployment, verification")
-    .exitOverride()
-    .showHelpAfterError("(certctl --help shows what there is)")
-
+const addServer = (program: Command, { env, finish }: Cli): void => {
   program
     .command("server")
     .description("run the control plane")
     .option("--demo", "with a demo inventory, a local agent and a TLS endpoint it deploys to")
     .action(async ({ demo }: { demo?: true }) => {
-      if (demo === true) finish(await (await import("./demo")).runDemo(env))
-      else finish(await (await import("./server")).runServer(env))
+      if (demo === true) finish(exitCode(await (await import("./demo")).runDemo(env)))
+      else finish(exitCode(await (await import("./server")).runServer(env)))
     })
+}
 
+interface JoinFlags {
+  readonly token?: string
+  readonly server?: string
+  readonly name?: string
+  readonly caBundle?: string
+  readonly insecure?: boolean
+}
+
+const addAgent = (program: Command, { env, finish }: Cli): void => {
   const agent = agentOptions(program.command("agent").description("run the agent of this host")).action(async (flags) =>
-    finish(await (await import("./agent")).runAgent(env, flags)),
+    finish(exitCode(await (await import("./agent")).runAgent(env, { ...program.opts(), ...flags }))),
   )
   agent
     .command("join")
@@ -45,37 +63,80 @@ const programOf = (env: Env, finish: (code: number) => void): Command => {
     .option("--name <name>", "name of the agent; default: the host's")
     .option("--ca-bundle <file>", "trusted CAs, PEM, for a server whose certificate is not its own CA's")
     .option("--insecure", "allow plain HTTP and do not verify the server")
-    .action(
-      async (flags: { token?: string; server?: string; name?: string; caBundle?: string; insecure?: boolean }) => {
-        const { joinAgent } = await import("./agent")
-        const token = flags.token ?? env.CERTCTL_JOIN_TOKEN ?? (await readStdin()).trim()
-        if (token === "") {
-          throw new AppError("validation", "a join token is required: --token, CERTCTL_JOIN_TOKEN or standard input")
-        }
-        const joined = await joinAgent({ ...agent.opts(), ...flags, token, env })
-        process.stdout.write(`joined ${joined.server} as ${joined.agent_id}\n`)
-      },
-    )
+    .action(async (flags: JoinFlags) => {
+      const { joinAgent } = await import("./agent")
+      const token = flags.token ?? env.CERTCTL_JOIN_TOKEN ?? (await readStdin()).trim()
+      if (token === "") {
+        throw new AppError("validation", "a join token is required: --token, CERTCTL_JOIN_TOKEN or standard input")
+      }
+      const joined = await joinAgent({ ...program.opts(), ...agent.opts(), ...flags, token, env })
+      process.stdout.write(`joined ${joined.server} as ${joined.agent_id}\n`)
+    })
+}
 
+const addMigrate = (program: Command, { env, finish }: Cli): void => {
   program
     .command("migrate")
     .description("bring the database to the schema of this build, or back to that of an older one")
     .option("--to <migration>", "name or number of a migration; none: undo all")
     .action(async ({ to }: { to?: string }) =>
-      finish(await (await import("./migrate")).migrateDatabase(env, to)),
+      finish(exitCode(await (await import("./migrate")).migrateDatabase(env, to))),
     )
+}
 
-  program
-    .command("version")
-    .description("print which build this is")
-    .action(() => undefined)
+/** The whole command line. Building it loads no command. */
+export const programOf = (cli: Cli): Command => {
+  const program = withGlobalOptions(
+    new Command("certctl")
+      .description("Certificate lifecycle platform: inventory, issuance, renewal, deployment, verification")
+      .version(versionText(), "--version", "print which build this is")
+      .exitOverride()
+      .configureHelp({
+        optionDescription: (option) =>
+          `${new Help().optionDescription(option)}${option.mandatory ? " (required)" : ""}`,
+      })
+      .showHelpAfterError("(certctl --help shows what there is)")
+      // Otherwise --server of `certctl agent` would be taken for ours.
+      .enablePositionalOptions(),
+  ).addHelpText("after", afterHelp)
+
+  program.commandsGroup("Run:")
+  addServer(program, cli)
+  addDemoEndpoint(program, cli)
+  addAgent(program, cli)
+  addMigrate(program, cli)
+  program.commandsGroup("Certificates and hosts:")
+  addCerts(program, cli)
+  addAgents(program, cli)
+  addJobs(program, cli)
+  addImport(program, cli)
+  program.commandsGroup("Settings:")
+  addIssuers(program, cli)
+  addTargets(program, cli)
+  addTeams(program, cli)
+  addOwners(program, cli)
+  addProfiles(program, cli)
+  addRenewalPolicies(program, cli)
+  addKeys(program, cli)
+  program.commandsGroup("About:")
+  addStatus(program, cli)
   return program
+}
+
+/** What `server --demo` starts for itself. */
+const addDemoEndpoint = (program: Command, { env, finish }: Cli): void => {
+  program
+    .command("demo-endpoint <action>", { hidden: true })
+    .option("--folder <folder>", "where the endpoint's files are", ".")
+    .action(async (action: string, { folder }: { folder: string }) =>
+      finish(exitCode(await (await import("./demo-endpoint")).runDemoEndpoint(action, folder, env))),
+    )
 }
 
 /** The words for the terminal. What is no AppError is a bug, and its stack is of use to somebody. */
 const complain = (error: unknown): void => {
   const text =
-    error instanceof AppError
+    error instanceof AppError || error instanceof UsageError
       ? error.message
       : error instanceof Error
         ? (error.stack ?? error.message)
@@ -84,16 +145,17 @@ const complain = (error: unknown): void => {
 }
 
 /** `args` without the executable. Never throws. */
-export const run = async (args: readonly string[], env: Env): Promise<number> => {
-  let code = 0
+export const run = async (args: readonly string[], env: Env): Promise<ExitCode> => {
+  let code: ExitCode = 0
+  const finish = (finished: ExitCode) => {
+    code = finished
+  }
   try {
-    await programOf(env, (finished) => {
-      code = finished
-    }).parseAsync([...args], { from: "user" })
+    await programOf({ env, finish }).parseAsync([...args], { from: "user" })
     return code
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
     complain(error)
-    return 1
+    return error instanceof UsageError ? 2 : 1
   }
 }

@@ -1,7 +1,7 @@
 /** Row locks that only one of the dialects has. */
 
 interface Lockable {
-  for(strength: "no key update"): unknown
+  for(strength: "no key update" | "key share"): unknown
 }
 
 /**
@@ -12,5 +12,12 @@ interface Lockable {
 export const forUpdate = <Q extends object>(query: Q): Q => {
   if (!("for" in query)) return query
   ;(query as unknown as Lockable).for("no key update")
+  return query
+}
+
+/** Keeps the rows a query reads from being deleted until the transaction ends; they may be changed. SQLite needs no lock. */
+export const keepUndeleted = <Q extends object>(query: Q): Q => {
+  if (!("for" in query)) return query
+  ;(query as unknown as Lockable).for("key share")
   return query
 }

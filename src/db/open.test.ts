@@ -1,5 +1,5 @@
 import { afterEach, expect, test } from "bun:test"
-import { existsSync, mkdtempSync, rmSync } from "node:fs"
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { AppError } from "../errors"
@@ -47,6 +47,19 @@ test("refuses a URL that names no database, without quoting it", async () => {
     expect(error.message).toContain("database URL")
     expect(Bun.inspect(error)).not.toContain("hunter2")
   }
+})
+
+test("says which file it cannot use, and lets go of the lock", async () => {
+  const dataDir = newFolder()
+  writeFileSync(join(dataDir, "text.db"), "not a database, and long enough to be taken for one ".repeat(4))
+  mkdirSync(join(dataDir, "folder.db"))
+  for (const file of ["/dev/null/a.db", join(dataDir, "folder.db"), join(dataDir, "text.db")]) {
+    const error = await refusal(`sqlite:${file}`)
+    expect(error.code).toBe("validation")
+    expect(error.message).toStartWith(`cannot use the database file ${file}: `)
+  }
+  const db = await openDatabase({ url: "sqlite:good.db", dataDir, maxConnections: 1 })
+  await db.close()
 })
 
 test("refuses fewer than one connection", async () => {

@@ -48,25 +48,47 @@ const lockFolder = (folder: string, nativeBinding: string | undefined): Database
 
 const openConnection = (file: string, nativeBinding: string | undefined): Database.Database => {
   const connection = new Database(file, { timeout: busyMilliseconds, nativeBinding })
-  connection.pragma("journal_mode = wal")
-  // FULL makes each commit survive a power failure; NORMAL would lose the newest ones in WAL mode.
-  connection.pragma("synchronous = full")
-  connection.pragma("foreign_keys = on")
-  return connection
+  try {
+    connection.pragma("journal_mode = wal")
+    // FULL makes each commit survive a power failure; NORMAL would lose the newest ones in WAL mode.
+    connection.pragma("synchronous = full")
+    connection.pragma("foreign_keys = on")
+    return connection
+  } catch (error) {
+    connection.close()
+    throw error
+  }
 }
 
-/** Fails with `unavailable` when another process has the file. Creates it, readable by its owner only, when it is missing. */
+/** The lock, and the two connections to the file, which is made when it is missing: readable by its owner only. */
+const openFiles = (file: string, nativeBinding: string | undefined) => {
+  const folder = dirname(file)
+  const opened: Database.Database[] = []
+  const keep = (connection: Database.Database): Database.Database => {
+    opened.push(connection)
+    return connection
+  }
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    const lock = keep(lockFolder(folder, nativeBinding))
+    // The WAL beside it takes over the mode.
+    closeSync(openSync(file, "a", 0o600))
+    chmodSync(file, 0o600)
+    const writing = keep(openConnection(file, nativeBinding))
+    const reading = keep(openConnection(file, nativeBinding))
+    reading.pragma("query_only = on")
+    return { lock, writing, reading }
+  } catch (error) {
+    for (const connection of opened.reverse()) connection.close()
+    if (error instanceof AppError) throw error
+    throw new AppError("validation", `cannot use the database file ${file}: ${messageOf(error)}`, { cause: error })
+  }
+}
+
+/** Fails with `unavailable` when another process has the file, with `validation` when it cannot be used. */
 export const openSqlite = async (options: SqliteOptions): Promise<DbHandle> => {
   const { file, nativeBinding, deadlineMilliseconds = 5000, logger = getLogger(["certctl", "db"]) } = options
-  const folder = dirname(file)
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
-  const lock = lockFolder(folder, nativeBinding)
-  // The WAL beside it takes over the mode.
-  closeSync(openSync(file, "a", 0o600))
-  chmodSync(file, 0o600)
-  const writing = openConnection(file, nativeBinding)
-  const reading = openConnection(file, nativeBinding)
-  reading.pragma("query_only = on")
+  const { lock, writing, reading } = openFiles(file, nativeBinding)
 
   const subscribers = new Subscribers(logger)
   const writer = new SqliteWriter(writing, {

@@ -39,9 +39,12 @@ export const placeView = (
   const of = (kind: ObservationKind) => newest.find((observation) => observation.kind === kind)
   const served = of("served")
   const delivered = of("delivered")
-  // What is seen on the wire outranks what lies on the disk, unless the disk is newer.
-  const deciding =
-    served !== undefined && (delivered === undefined || served.observedAt >= delivered.observedAt) ? served : delivered
+  // An agent looks at the wire before it reports the deployment as done, so the proof on the wire is a little older than the
+  // delivery it belongs to. Anything else seen on the wire before the last delivery says nothing about it.
+  const isProof = served?.ok === true && served.fingerprint === expected
+  const isLater = served !== undefined && (delivered === undefined || served.observedAt >= delivered.observedAt)
+  const isContradicted = delivered?.ok === true && delivered.fingerprint !== expected && !isLater
+  const deciding = (isProof && !isContradicted) || isLater ? served : delivered
   if (deciding === undefined || expected === null) return unknown
   const facts = { observedAt: deciding.observedAt, detail: deciding.detail, fingerprint: deciding.fingerprint }
   if (deciding.fingerprint !== "" && deciding.fingerprint !== expected) return { state: "mismatch", ...facts }

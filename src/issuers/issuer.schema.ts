@@ -1,11 +1,11 @@
 /** Issuers on the wire. Secrets of the configuration are masked in every answer. */
 import * as v from "valibot"
 import { listOf } from "../server/paging"
-import { ChosenId, ResourceName } from "../server/resource.schema"
+import { ChosenId, mapOf, ResourceName } from "../server/resource.schema"
 import { optionalTime, requiredTime, WireTime, withoutAbsent } from "../server/wire"
 import type { IssuerRow } from "./issuer.store"
 
-const Config = v.record(v.string(), v.unknown())
+const Config = mapOf(v.unknown())
 const TypeName = v.pipe(v.string(), v.minLength(1), v.maxLength(255))
 
 export const NewIssuerBody = v.object({

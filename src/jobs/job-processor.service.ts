@@ -3,11 +3,14 @@
  * a crash left behind.
  */
 import { systemActor } from "../access/actor"
+import { isTerminal } from "../certificates/certificate.machine"
 import type { CertificateStore } from "../certificates/certificate.store"
-import type { IssuanceService, OpenIssuer } from "../certificates/issuance.service"
+import type { IssuanceService } from "../certificates/issuance.service"
 import type { LifecycleService } from "../certificates/lifecycle.service"
+import type { ServingStore } from "../certificates/serving.store"
+import type { OpenIssuer } from "../certificates/signing.service"
 import type { Clock } from "../clock"
-import type { Db } from "../db/db"
+import type { Db, Tx } from "../db/db"
 import { buildCsr, parseCsr } from "../pki/csr"
 import { generateKey, privateKeyPem } from "../pki/keys"
 import type { RolloutService } from "../rollouts/rollout.service"
@@ -18,9 +21,10 @@ import type { JobQueue } from "./job-queue.service"
 interface Deps {
   db: Pick<Db, "transaction">
   jobs: JobStore
-  queue: Pick<JobQueue, "create" | "move">
+  queue: Pick<JobQueue, "create" | "move" | "endRetries">
   certificates: Pick<CertificateStore, "get" | "lock" | "idleRenewals">
-  lifecycle: Pick<LifecycleService, "afterJob" | "settle" | "servingAgents" | "moveTo">
+  serving: Pick<ServingStore, "places">
+  lifecycle: Pick<LifecycleService, "afterJob" | "settle" | "servingAgents">
   issuance: Pick<IssuanceService, "fail" | "start" | "subjectOf" | "issueOutside" | "followOrder" | "inHand">
   openIssuer: (issuerId: string) => Promise<OpenIssuer>
   rollouts: Pick<RolloutService, "stillRunning">
@@ -44,6 +48,8 @@ const orderPatienceMs = 168 * hourMs
 /** An agent that was not heard of for so long is not deploying any more. */
 const agentSilenceMs = 5 * minuteMs
 const batchSize = 200
+/** How long a job whose processing broke off with an error is left alone, so that it keeps nobody else waiting. */
+const brokenPauseMs = minuteMs
 
 /** Runs `work` over all rows, `limit` at once; a row that fails stops nobody. */
 const inParallel = async <R>(rows: readonly R[], limit: number, work: (row: R) => Promise<void>): Promise<void> => {
@@ -56,7 +62,7 @@ const inParallel = async <R>(rows: readonly R[], limit: number, work: (row: R) =
 }
 
 export const jobProcessorService = (deps: Deps) => {
-  const { db, jobs, queue, certificates, lifecycle, issuance, openIssuer, clock, settings } = deps
+  const { db, jobs, queue, certificates, serving, lifecycle, issuance, openIssuer, clock, settings } = deps
 
   const guarded =
     <R extends { id: string }>(work: (row: R) => Promise<void>) =>
@@ -68,30 +74,56 @@ export const jobProcessorService = (deps: Deps) => {
       }
     }
 
+  /** As `guarded`; the job comes back later, behind those that wait. */
+  const guardedJob = (work: (job: JobRow) => Promise<void>) =>
+    guarded(async (job: JobRow) => {
+      try {
+        await work(job)
+      } catch (error) {
+        const later = new Date(clock.now().getTime() + brokenPauseMs)
+        await db.transaction((tx) => jobs.compareAndSet(tx, job, { scheduledAt: later, nextPollAt: later }))
+        throw error
+      }
+    })
+
   /** Pending with an agent to make the key: offered to the agents of the set, one job each. */
   const offerToAgents = (job: JobRow & { certificateId: string }): Promise<void> =>
     db.transaction(async (tx) => {
       const certificate = await certificates.lock(tx, job.certificateId)
       if (certificate === null) return
+      const agentIds = job.agentId === null ? await lifecycle.servingAgents(tx, job.certificateId) : [job.agentId]
+      const busy = new Set(
+        (await jobs.openOfCertificate(tx, job.certificateId))
+          .filter((other) => isIssuing(other.type) && other.id !== job.id)
+          .map((other) => other.agentId),
+      )
+      const [first, ...others] = agentIds.filter((agentId) => !busy.has(agentId))
+      const needless = isTerminal(certificate.status)
+        ? `the certificate is ${certificate.status}`
+        : agentIds.length > 0 && first === undefined
+          ? "every agent has a job of its own already"
+          : null
+      if (needless !== null) {
+        const cancelled = await queue.move(tx, job, "Cancelled", {
+          actor: systemActor,
+          action: "job_cancelled",
+          set: { lastError: needless },
+        })
+        if (cancelled !== null) await lifecycle.afterJob(tx, cancelled)
+        return
+      }
       const running = await queue.move(tx, job, "Running", {
         actor: systemActor,
         action: "renewal_job_started",
         set: { attempts: job.attempts + 1, startedAt: job.startedAt ?? clock.now() },
       })
       if (running === null) return
-      const agentIds = job.agentId === null ? await lifecycle.servingAgents(tx, job.certificateId) : [job.agentId]
-      const [first, ...others] = agentIds
-      const open = new Set(
-        (await jobs.openOfCertificate(tx, job.certificateId))
-          .filter((other) => isIssuing(other.type))
-          .map((other) => other.agentId),
-      )
-      await queue.move(tx, running, "AwaitingCSR", {
+      const waiting = await queue.move(tx, running, "AwaitingCSR", {
         actor: systemActor,
         action: "renewal_awaiting_csr",
         details: { agent_id: first ?? null },
-        // The agent may have got a job of its own meanwhile; this one then stays open to whoever comes first.
-        set: { agentId: first !== undefined && (job.agentId === first || !open.has(first)) ? first : null },
+        // Without any agent it waits for one to be mapped.
+        set: { agentId: first ?? null },
       })
       for (const agentId of others) {
         await queue.create(tx, {
@@ -105,7 +137,7 @@ export const jobProcessorService = (deps: Deps) => {
           rolloutId: job.rolloutId,
         })
       }
-      if (certificate.status !== "RenewalInProgress") await lifecycle.moveTo(tx, certificate, "RenewalInProgress")
+      if (waiting !== null) await lifecycle.afterJob(tx, waiting)
     })
 
   /** Server key mode: the key is made here, kept sealed, and goes nowhere. */
@@ -116,12 +148,14 @@ export const jobProcessorService = (deps: Deps) => {
     const key = await generateKey("rsa-2048")
     const csrPem = buildCsr({ commonName: certificate.commonName, sans: certificate.sans, privateKey: key })
     const csr = parseCsr(csrPem)
-    const running = await issuance.start({ ...job, attempts: job.attempts + 1 }, csr, csrPem, null, systemActor)
+    const running = await issuance.start(job, csr, csrPem, { agentId: null, attempts: job.attempts + 1 }, systemActor)
     if (running === null) return
-    const issuer = await openIssuer(certificate.issuerId).catch(async (error) => {
-      await issuance.fail(running, error, "renewal_job_failed", systemActor)
-      throw error
-    })
+    let issuer: OpenIssuer
+    try {
+      issuer = await openIssuer(certificate.issuerId)
+    } catch (error) {
+      return issuance.fail(running, error, "renewal_job_failed", systemActor)
+    }
     await issuance.issueOutside(
       subject,
       running,
@@ -133,7 +167,7 @@ export const jobProcessorService = (deps: Deps) => {
     )
   }
 
-  const processOne = guarded(async (job: JobRow) => {
+  const processOne = guardedJob(async (job) => {
     if (job.type === "Deployment") {
       await db.transaction(async (tx) => {
         if (job.certificateId !== null) await certificates.lock(tx, job.certificateId)
@@ -152,7 +186,7 @@ export const jobProcessorService = (deps: Deps) => {
   })
 
   /** An issuing job whose server died before anything was sent, or whose order is due to be asked about. */
-  const recoverOne = guarded(async (job: JobRow) => {
+  const recoverOne = guardedJob(async (job) => {
     if (issuance.inHand.has(job.id)) return
     if (job.orderId !== null) return issuance.followOrder(job)
     await db.transaction(async (tx) => {
@@ -165,7 +199,8 @@ export const jobProcessorService = (deps: Deps) => {
         details: { lease_holder: job.leaseHolder },
         set: isSpent
           ? { lastError: "the server that worked on it stopped" }
-          : { attempts: job.attempts + 1, csrPem: null },
+          : // What goes back to Pending uses its next attempt when it is claimed.
+            { attempts: to === "Pending" ? job.attempts : job.attempts + 1, csrPem: null },
       })
       if (moved !== null) await lifecycle.afterJob(tx, moved)
     })
@@ -192,6 +227,18 @@ export const jobProcessorService = (deps: Deps) => {
       })
     })
 
+  /** Whether a failed job must not come back: its place is taken, or gone. */
+  const isPointless = async (tx: Tx, job: JobRow, certificateId: string): Promise<boolean> => {
+    const places = await serving.places(certificateId, tx)
+    if (job.type === "Deployment") {
+      const isServed = places.some((place) => place.targetId === job.targetId && place.agentId === job.agentId)
+      return !isServed || (await jobs.isSuperseded(tx, job))
+    }
+    if (job.agentId !== null && !places.some((place) => place.agentId === job.agentId)) return true
+    const open = await jobs.openOfCertificate(tx, certificateId)
+    return open.some((other) => isIssuing(other.type) && other.agentId === job.agentId)
+  }
+
   return {
     /** Ends what this server held before it died: called once at start, so that nobody waits for a lease to run out. */
     dropOwnLeases: () => db.transaction((tx) => jobs.dropLeases(tx, deps.serverId, clock.now())),
@@ -206,12 +253,15 @@ export const jobProcessorService = (deps: Deps) => {
     /** One pass of the job processor; goes on at once after a full batch. */
     async process(signal: AbortSignal): Promise<void> {
       const limit = Math.max(1, settings.concurrency)
+      const seen = new Set<string>()
       while (!signal.aborted) {
         const lapsed = await jobs.lapsed(clock.now(), batchSize)
         await inParallel(lapsed, limit, recoverOne)
         const claimed = await jobs.claimable(clock.now(), limit * 4)
         await inParallel(claimed, limit, processOne)
-        if (claimed.length < limit * 4) break
+        // Where nothing new turns up, another pass would do the same again.
+        if (claimed.length < limit * 4 || claimed.every((job) => seen.has(job.id))) break
+        for (const { id } of claimed) seen.add(id)
       }
     },
 
@@ -242,25 +292,25 @@ export const jobProcessorService = (deps: Deps) => {
           await guarded(async (due: JobRow) => {
             await db.transaction(async (tx) => {
               if (due.certificateId === null) return
-              await certificates.lock(tx, due.certificateId)
-              const open = await jobs.openOfCertificate(tx, due.certificateId)
-              const isReplaced = open.some(
-                (other) =>
-                  other.agentId === due.agentId &&
-                  (due.type === "Deployment"
-                    ? other.type === "Deployment" && other.targetId === due.targetId
-                    : other.type !== "Deployment"),
-              )
-              if (isReplaced) {
-                // Its place is taken: it stays failed, and for good.
-                await jobs.patch(tx, due.id, { maxAttempts: due.attempts })
+              const certificate = await certificates.lock(tx, due.certificateId)
+              if (certificate === null || isTerminal(certificate.status)) return
+              if (await isPointless(tx, due, due.certificateId)) {
+                const ended = await queue.endRetries(tx, due)
+                if (ended !== null) await lifecycle.afterJob(tx, ended)
                 return
               }
               const moved = await queue.move(tx, due, "Pending", {
                 actor: systemActor,
                 action: "job_retry",
                 details: { attempts: due.attempts, max_attempts: due.maxAttempts },
-                set: { lastError: null, scheduledAt: clock.now(), csrPem: null, orderId: null, nextPollAt: null },
+                set: {
+                  lastError: null,
+                  scheduledAt: clock.now(),
+                  csrPem: null,
+                  orderId: null,
+                  nextPollAt: null,
+                  verificationStatus: "pending",
+                },
               })
               if (moved === null) return
               retried += 1

@@ -29,11 +29,11 @@ export const jobRoutes = (jobs: JobService) =>
       async (c) => {
         const query = c.req.valid("query")
         const filter = {
-          status: query.status,
-          type: query.type,
-          certificateId: query.certificate_id,
-          targetId: query.target_id,
-          agentId: query.agent_id,
+          status: query.status || undefined,
+          type: query.type || undefined,
+          certificateId: query.certificate_id || undefined,
+          targetId: query.target_id || undefined,
+          agentId: query.agent_id || undefined,
         } as JobFilter
         const { rows, total } = await jobs.list(filter, rangeOf(query))
         return c.json(listAnswer(rows.map(jobAnswer), total, query))

@@ -1,5 +1,5 @@
 /** What people do with jobs, and what agents report of them. */
-import { type Actor, actorName } from "../access/actor"
+import { type Actor, actorName, anonymousActor } from "../access/actor"
 import type { AuditService } from "../audit/audit.service"
 import type { CertificateStore } from "../certificates/certificate.store"
 import type { LifecycleService } from "../certificates/lifecycle.service"
@@ -54,14 +54,15 @@ export const jobService = (deps: Deps) => {
     const seen = await jobs.get(id, tx)
     if (seen === null) throw missing(id)
     if (seen.certificateId !== null) await certificates.lock(tx, seen.certificateId)
-    const job = await jobs.get(id, tx)
+    const job = await jobs.lock(tx, id)
     if (job === null) throw missing(id)
     return job
   }
 
   /** Nobody decides on what they asked for themselves; without authentication there is no identity to compare. */
   const refuseOwnRequest = (job: JobRow, actor: Actor): void => {
-    if (actor.role !== "none" && job.requestedBy === actor.name) {
+    const isNobody = actor.role === "none" || job.requestedBy === actorName(anonymousActor)
+    if (!isNobody && job.requestedBy === actor.name) {
       throw new AppError("forbidden", "you asked for this renewal yourself: another person must decide")
     }
   }

@@ -9,6 +9,8 @@ export type JobRow = Tables["jobs"]["$inferSelect"]
 export type NewJob = Tables["jobs"]["$inferInsert"]
 
 export interface JobFilter {
+  /** Neither done nor given up. */
+  isOpen?: boolean
   status?: JobStatus
   type?: JobType
   certificateId?: string
@@ -20,6 +22,7 @@ export const jobStore = ({ t, read }: Db) => {
   const filterOf = (filter: JobFilter): SQL | undefined =>
     and(
       filter.status === undefined ? undefined : eq(t.jobs.status, filter.status),
+      filter.isOpen === true ? inArray(t.jobs.status, [...openStatuses]) : undefined,
       filter.type === undefined ? undefined : eq(t.jobs.type, filter.type),
       filter.certificateId === undefined ? undefined : eq(t.jobs.certificateId, filter.certificateId),
       filter.targetId === undefined ? undefined : eq(t.jobs.targetId, filter.targetId),
@@ -117,13 +120,7 @@ export const jobStore = ({ t, read }: Db) => {
       tx
         .select()
         .from(t.jobs)
-        .where(
-          and(
-            eq(t.jobs.certificateId, certificateId),
-            inArray(t.jobs.type, [...issuingTypes]),
-            isLive,
-          ),
-        )
+        .where(and(eq(t.jobs.certificateId, certificateId), inArray(t.jobs.type, [...issuingTypes]), isLive))
         .orderBy(asc(t.jobs.createdAt), asc(t.jobs.id)),
 
     /** The job that waits for a CSR of this agent; else the one that waits for any. */
@@ -245,10 +242,7 @@ export const jobStore = ({ t, read }: Db) => {
           and(
             eq(t.jobs.status, "Pending"),
             lte(t.jobs.scheduledAt, now),
-            or(
-              inArray(t.jobs.type, [...issuingTypes]),
-              and(eq(t.jobs.type, "Deployment"), isNull(t.jobs.targetId)),
-            ),
+            or(inArray(t.jobs.type, [...issuingTypes]), and(eq(t.jobs.type, "Deployment"), isNull(t.jobs.targetId))),
           ),
         )
         .orderBy(asc(t.jobs.createdAt), asc(t.jobs.id))

@@ -109,7 +109,8 @@ export const rolloutService = ({ rollouts, jobs, queue, audit, clock, planWaves 
         return
       case "halt":
         for (const job of inWaves) {
-          if (wave(job) <= step.wave) continue
+          // What has begun in this wave goes on: a target that failed does not stop its neighbours.
+          if (wave(job) <= step.wave && job.hold === null) continue
           if (mayRetry(job)) await queue.endRetries(tx, job)
           if (job.status !== "Pending") continue
           await queue.move(tx, job, "Cancelled", {
@@ -138,6 +139,12 @@ export const rolloutService = ({ rollouts, jobs, queue, audit, clock, planWaves 
   async advanceRunning(tx: Tx, certificateId: string, places: readonly Place[]): Promise<void> {
     const running = await rollouts.running(tx, certificateId)
     if (running !== null) await this.advance(tx, running.id, places)
+  },
+
+  /** Nothing more goes out for a certificate that is no longer managed. */
+  async endRunning(tx: Tx, certificateId: string): Promise<void> {
+    const running = await rollouts.running(tx, certificateId)
+    if (running !== null) await rollouts.finish(tx, running.id, "done", clock.now())
   },
 
   running: rollouts.running,

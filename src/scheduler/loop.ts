@@ -73,7 +73,10 @@ export const loopRunner = ({ name, everyMs, timeoutMs, onStart, run }: LoopDefin
     else again = true
   }
 
-  const schedule = new Cron("* * * * * *", { interval: secondsOf(everyMs), paused: true, unref: true }, () => {
+  // The first tick is one interval away: what has to run at once is run by `take` or `wake`.
+  const firstTick = new Date(Date.now() + everyMs)
+  const timing = { interval: secondsOf(everyMs), startAt: firstTick, paused: true, unref: true }
+  const schedule = new Cron("* * * * * *", timing, () => {
     if (!isHeld || isStopped) return
     if (running === null) start()
     else log.warn("loop {loop} is still busy: this tick is left out", { loop: name })

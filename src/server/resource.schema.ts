@@ -27,6 +27,14 @@ export const OptionalReference = v.pipe(
   v.transform((text) => (text === "" ? null : text)),
 )
 
+/** A JSON object with keys of the caller's choice. By itself v.record takes the list ["a"] for { "0": "a" }. */
+export const mapOf = <V extends v.GenericSchema>(value: V) =>
+  v.pipe(
+    v.unknown(),
+    v.check((given) => !Array.isArray(given), "must be an object"),
+    v.record(v.string(), value),
+  ) as unknown as v.GenericSchema<Record<string, v.InferInput<V>>, Record<string, v.InferOutput<V>>>
+
 export const IdParam = v.object({ id: v.string() })
 
 /** Drops the keys whose value is undefined, so that a patch has exactly the keys that were sent. */

@@ -42,7 +42,11 @@ export interface SilentAgent {
 
 export const attentionStore = ({ t, read }: Db) => {
   const { certificates, jobs, agents, deploymentTargets: targets, certificateTargets: mappings } = t
-  const isManaged = notInArray(certificates.status, ["Revoked", "Archived"])
+  // Nobody looks after what the demo inventory shows, and nobody is to be called for it.
+  const isManaged = and(
+    notInArray(certificates.status, ["Revoked", "Archived"]),
+    sql`${certificates.tags} not like '%"demo":"true"%'`,
+  )
   const soonestFirst = sql`${certificates.expiresAt} asc nulls last`
 
   /** The last word of the CA for this certificate and agent was a failure, and nothing newer is under way. */

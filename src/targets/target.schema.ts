@@ -1,12 +1,12 @@
 /** Targets on the wire. Secrets of the configuration are masked in every answer. */
 import * as v from "valibot"
 import { listOf } from "../server/paging"
-import { ChosenId, ResourceName, withoutUndefined } from "../server/resource.schema"
+import { ChosenId, mapOf, ResourceName, withoutUndefined } from "../server/resource.schema"
 import { optionalTime, requiredTime, WireTime, withoutAbsent } from "../server/wire"
 import type { NewTarget, TargetPatch } from "./target.service"
 import type { TargetRow } from "./target.store"
 
-const Config = v.record(v.string(), v.unknown())
+const Config = mapOf(v.unknown())
 const RequiredText = v.pipe(v.string(), v.minLength(1), v.maxLength(255))
 
 export const NewTargetBody = v.pipe(

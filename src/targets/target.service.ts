@@ -160,6 +160,8 @@ export const targetService = ({ db, targets, sealer, audit, clock, onServingChan
       const columns = changesConfig ? await changedConfig(from, patch) : {}
       return explainRefusals({ duplicate: () => nameTaken(patch.name ?? from.name) }, () =>
         db.transaction(async (tx) => {
+          const mayChangeServing = movesAgent || patch.enabled !== undefined
+          const certificateIds = mayChangeServing ? await targets.lockCertificates(tx, id) : []
           if (movesAgent && patch.agentId !== undefined) await demandAgent(tx, patch.agentId)
           const values = {
             name: patch.name,
@@ -178,7 +180,7 @@ export const targetService = ({ db, targets, sealer, audit, clock, onServingChan
               : notFound(id)
           }
           if (movesAgent || patch.enabled !== undefined) {
-            await onServingChanged(tx, await targets.certificateIds(tx, id))
+            await onServingChanged(tx, certificateIds)
           }
           await audit.append(tx, {
             action: "update_target",
@@ -195,7 +197,7 @@ export const targetService = ({ db, targets, sealer, audit, clock, onServingChan
     /** Certificates are no longer deployed there; its jobs stay, without a target. */
     remove: (id: string, actor: Actor): Promise<void> =>
       db.transaction(async (tx) => {
-        const certificateIds = await targets.certificateIds(tx, id)
+        const certificateIds = await targets.lockCertificates(tx, id)
         if (!(await targets.remove(tx, id))) throw notFound(id)
         await onServingChanged(tx, certificateIds)
         await audit.append(tx, { action: "delete_target", actor, resourceType: "target", resourceId: id })

@@ -1,6 +1,7 @@
 /** SQL of deployment targets. */
-import { and, count, desc, eq, isNull } from "drizzle-orm"
+import { and, asc, count, desc, eq, inArray, isNull } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
+import { forUpdate } from "../db/locking"
 import type { Tables } from "../db/tables/tables"
 
 export type TargetRow = Tables["deploymentTargets"]["$inferSelect"]
@@ -13,7 +14,10 @@ export interface AgentState {
   readonly retiredAt: Date | null
 }
 
-export const targetStore = ({ t: { deploymentTargets: targets, agents, certificateTargets }, read }: Db) => ({
+export const targetStore = ({
+  t: { deploymentTargets: targets, agents, certificates, certificateTargets },
+  read,
+}: Db) => ({
   /** Newest first, retired ones included. */
   list: ({ limit, offset }: { limit: number; offset: number }) =>
     read.select().from(targets).orderBy(desc(targets.createdAt), desc(targets.id)).limit(limit).offset(offset),
@@ -37,12 +41,19 @@ export const targetStore = ({ t: { deploymentTargets: targets, agents, certifica
     return rows[0] ?? null
   },
 
-  /** Certificates that go to the target. */
-  async certificateIds(tx: Tx, id: string): Promise<string[]> {
-    const rows = await tx
+  /** Certificates that go to the target, locked: whoever works on one holds it while adding jobs for the target. */
+  async lockCertificates(tx: Tx, id: string): Promise<string[]> {
+    const mapped = tx
       .select({ id: certificateTargets.certificateId })
       .from(certificateTargets)
       .where(eq(certificateTargets.targetId, id))
+    const rows = await forUpdate(
+      tx
+        .select({ id: certificates.id })
+        .from(certificates)
+        .where(inArray(certificates.id, mapped))
+        .orderBy(asc(certificates.id)),
+    )
     return rows.map((row) => row.id)
   },
 

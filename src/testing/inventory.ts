@@ -65,10 +65,15 @@ export const endedJob = async (
 ): Promise<Body> => {
   const known = new Set(after.map(({ id }) => id))
   let found: Body
-  await until(`a ${type} job of ${certificateId} has ended`, async () => {
-    found = (await jobsOf(server, certificateId)).find((job) => job.type === type && !known.has(job.id))
-    if (found === undefined || !["Completed", "Failed", "Cancelled"].includes(found.status)) return false
-    return type !== "Deployment" || found.status !== "Completed" || found.verification_status !== "pending"
-  })
+  await until(
+    `a ${type} job of ${certificateId} has ended`,
+    async () => {
+      found = (await jobsOf(server, certificateId)).find((job) => job.type === type && !known.has(job.id))
+      if (found === undefined || !["Completed", "Failed", "Cancelled"].includes(found.status)) return false
+      return type !== "Deployment" || found.status !== "Completed" || found.verification_status !== "pending"
+    },
+    30_000,
+    25,
+  )
   return found
 }

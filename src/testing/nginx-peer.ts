@@ -1,8 +1,7 @@
 /** A private NGINX with its own folder and port, never the machine's service. */
 import { mkdirSync, writeFileSync } from "node:fs"
+import { testAuthority, testLeaf } from "../../agent/agent-server.fake"
 import { probe } from "../connectors/probe"
-import { createRootAuthority } from "../pki/authority"
-import { privateKeyPem } from "../pki/keys"
 import { freePort } from "./free-port"
 import type { Program, Stage } from "./stage"
 import { until } from "./until"
@@ -23,8 +22,6 @@ export interface NginxPeer {
   hammer(): { stop(): Promise<{ requests: number; failures: string[] }> }
 }
 
-const hourMs = 3_600_000
-
 /** Serves a certificate of no meaning at first. `program` is what `peer("nginx", …)` found. */
 export const startNginx = async (
   stage: Stage,
@@ -36,17 +33,11 @@ export const startNginx = async (
   const at = (file: string) => `${folder}/${file}`
   mkdirSync(at("tls"), { recursive: true })
   mkdirSync(at("tmp"))
-  const now = Date.now()
-  const first = await createRootAuthority({
-    keyType: "ecdsa-p256",
-    commonName: serverName,
-    notBefore: new Date(now - hourMs),
-    notAfter: new Date(now + hourMs),
-  })
+  const first = await testLeaf(await testAuthority(), [serverName])
   const certPath = at("tls/site.pem")
   const keyPath = at("tls/site.key")
   writeFileSync(certPath, first.certPem)
-  writeFileSync(keyPath, privateKeyPem(first.privateKey), { mode: 0o600 })
+  writeFileSync(keyPath, first.keyPem, { mode: 0o600 })
   writeFileSync(at("extra.conf"), "")
   const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(
     (kind) => `${kind}_temp_path ${at("tmp")};`,

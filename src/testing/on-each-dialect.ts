@@ -54,7 +54,8 @@ const openPostgresDb: OpenTestDb = async () => {
   return db
 }
 
-const removeTestDatabases = async (): Promise<void> => {
+/** For tests that open many, one after another. */
+export const removeTestDatabases = async (): Promise<void> => {
   for (let cleanup = cleanups.pop(); cleanup !== undefined; cleanup = cleanups.pop()) await cleanup()
 }
 

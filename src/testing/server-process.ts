@@ -47,6 +47,8 @@ export interface ServerOptions {
   readonly env?: Readonly<Record<string, string>>
   /** Used in place of the one that the first start leaves in the data directory. */
   readonly adminKey?: string
+  /** What signs its certificate, when that is not its own CA. */
+  readonly caPem?: string
 }
 
 /** For PostgreSQL, where the operator has to choose one. */
@@ -55,7 +57,7 @@ export const encryptionKey = "a passphrase that nobody could guess, 1234567890"
 /** With what an environment of `npm test` must not decide: nothing is inherited. */
 export const serverProcess = async (
   stage: Stage,
-  { name = "server", env: given = {}, adminKey: givenKey }: ServerOptions = {},
+  { name = "server", env: given = {}, adminKey: givenKey, caPem: givenCa }: ServerOptions = {},
 ): Promise<ServerProcess> => {
   const port = await freePort()
   const dataDir = stage.at(name)
@@ -73,7 +75,7 @@ export const serverProcess = async (
   let program: Program | undefined
   let adminKey = givenKey
 
-  const caPem = () => readFileSync(`${dataDir}/tls/ca.pem`, "utf8")
+  const caPem = () => givenCa ?? readFileSync(`${dataDir}/tls/ca.pem`, "utf8")
   const key = (): string => {
     // Read once: the file goes when somebody makes a key of their own.
     adminKey ??= readFileSync(`${dataDir}/initial-admin-key`, "utf8").trim()
@@ -116,7 +118,7 @@ export const serverProcess = async (
   const answers = async (): Promise<boolean> => {
     const code = running().exitCode()
     if (code !== null) throw new Error(`${name} ended with ${code}: ${running().stderr()}${running().stdout()}`)
-    if (!isPlain && !existsSync(`${dataDir}/tls/ca.pem`)) return false
+    if (!isPlain && givenCa === undefined && !existsSync(`${dataDir}/tls/ca.pem`)) return false
     // Refused until it listens.
     return call("GET", "/health", undefined, { key: null }).then(
       ({ status }) => status === 200,

@@ -1,12 +1,13 @@
 /**
  * Where a journey over several processes takes place: a folder of its own and the processes started in it. `npm test` builds the
- * executable first.
+ * executable first. CERTCTL_TEST_KEEP=1 leaves the folders with all logs behind.
  */
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 
-export const executable = join(import.meta.dir, "../../dist/certctl")
+/** CERTCTL_TEST_EXECUTABLE: another build than the one of this checkout, such as a released one. */
+export const executable = process.env.CERTCTL_TEST_EXECUTABLE ?? join(import.meta.dir, "../../dist/certctl")
 
 /** A running child and what it has written so far. */
 export interface Program {
@@ -88,7 +89,8 @@ export const openStage = (): Stage => {
       for (const [child, signal] of running) child.kill(signal)
       await Promise.all([...running.keys()].map((child) => child.exited))
       for (const cleanup of cleanups.reverse()) await cleanup()
-      rmSync(folder, { recursive: true, force: true })
+      if (process.env.CERTCTL_TEST_KEEP === "1") console.log(`kept ${folder}`)
+      else rmSync(folder, { recursive: true, force: true })
     },
   }
 }

@@ -3,7 +3,7 @@ import { useEffect, useState } from "preact/hooks"
 import { icon } from "../parts/icon"
 import { classes, html } from "../parts/markup"
 
-export interface CopyButtonProps extends Record<string, string | undefined> {
+interface CopyButtonProps extends Record<string, string | undefined> {
   readonly text: string
   /** What is copied: "serial number". */
   readonly what: string

@@ -8,7 +8,7 @@ import { html } from "../parts/markup"
 import { relativeText } from "../parts/time"
 import { refreshRegions } from "./morph"
 
-export interface LiveStatusProps extends Record<string, string | number> {
+interface LiveStatusProps extends Record<string, string | number> {
   readonly renderedAt: string
   /** How often the page asks again where events do not reach it. */
   readonly intervalSeconds: number
@@ -23,7 +23,8 @@ const REQUEST_TIMEOUT_MS = 20_000
 
 const fetchPage = async (): Promise<Document | "signed-out"> => {
   const response = await fetch(`${location.pathname}${location.search}`, {
-    headers: { accept: "text/html" },
+    // Tells the server that nobody asked: a page left open must not keep its session from idling out.
+    headers: { accept: "text/html", "x-certctl-refresh": "live" },
     signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
   })
   if (response.status === 401 || new URL(response.url).pathname === "/login") return "signed-out"
@@ -104,7 +105,6 @@ const keepCurrent = (intervalSeconds: number, report: (outcome: Connection) => v
     events = new EventSource(EVENTS_URL)
     const heard = () => schedule(Math.max(MIN_GAP_MS, lastDuration * 5))
     events.addEventListener("message", heard)
-    events.addEventListener("change", heard)
     nextPoll()
   }
   const onVisibility = () => {
@@ -160,7 +160,7 @@ export const LiveStatus = ({ renderedAt, intervalSeconds }: LiveStatusProps) => 
         : html`<span class="connection-banner">${
             connection === "lost"
               ? "Connection lost. The page shows the last known state; trying again by itself."
-              : html`Your session has ended. <a href=${`/login?return=${encodeURIComponent(location.pathname + location.search)}`}>Sign in again</a>`
+              : html`Your session has ended. <a href=${`/login?next=${encodeURIComponent(location.pathname + location.search)}`}>Sign in again</a>`
           }</span>`
     }</span>
   </span>`

@@ -2,7 +2,7 @@
 import { useEffect, useState } from "preact/hooks"
 import { html } from "../parts/markup"
 
-export interface SelectionBarProps extends Record<string, string> {
+interface SelectionBarProps extends Record<string, string> {
   /** The form that the rows' check boxes belong to. */
   readonly formId: string
   /** One of the rows: "certificate". */
@@ -11,14 +11,13 @@ export interface SelectionBarProps extends Record<string, string> {
 
 export const SelectionBar = ({ formId, noun }: SelectionBarProps) => {
   const [count, setCount] = useState<number | null>(null)
-  const boxes = () =>
-    [...document.querySelectorAll<HTMLInputElement>("input[type=checkbox][name=id]")].filter(
-      (box) => box.form?.id === formId,
-    )
+  const boxes = () => [
+    ...document.querySelectorAll<HTMLInputElement>(`input[type=checkbox][form="${CSS.escape(formId)}"]`),
+  ]
   const recount = () => setCount(boxes().filter((box) => box.checked).length)
   useEffect(() => {
     const onChange = (event: Event) => {
-      if (event.target instanceof HTMLInputElement && event.target.form?.id === formId) recount()
+      if (event.target instanceof HTMLInputElement && event.target.getAttribute("form") === formId) recount()
     }
     document.addEventListener("change", onChange)
     recount()

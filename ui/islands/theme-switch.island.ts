@@ -5,7 +5,7 @@ import { html } from "../parts/markup"
 
 export type Theme = "system" | "light" | "dark"
 
-export interface ThemeSwitchProps extends Record<string, string> {
+interface ThemeSwitchProps extends Record<string, string> {
   readonly theme: Theme
   /** The page to return to. */
   readonly back: string

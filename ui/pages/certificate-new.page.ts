@@ -21,7 +21,33 @@ export interface NewCertificateProps {
   readonly errors: Readonly<Record<string, string>>
 }
 
+/** The choice of an owner or team that is made together with the certificate. */
+export const NEW = "new"
+
 const environments = ["production", "staging", "development"]
+
+type Bound = (name: string) => { id: string; name: string; value: string; error?: string }
+
+/** Who answers may be made here too: in the open where there is nobody to choose, else behind a line to unfold. */
+const newPeople = (
+  { owners, teams }: NewCertificateProps["options"],
+  values: Readonly<Record<string, string>>,
+  bound: Bound,
+): Markup => {
+  const needsOwner = owners.length === 0
+  const needsTeam = teams.length === 0
+  const fields = html`<div class="form-pair">
+      ${textField({ ...bound("new_owner_name"), label: "New owner", required: needsOwner, placeholder: "Ada Lovelace", maxlength: 255 })}
+      ${textField({ ...bound("new_owner_email"), label: "Their mail address", type: "email", placeholder: "ada@example.com", maxlength: 255 })}
+    </div>
+    ${textField({ ...bound("new_team_name"), label: "New team", required: needsTeam, placeholder: "Platform", maxlength: 255 })}`
+  if (needsOwner || needsTeam) return fields
+  const isUsed =
+    values.owner_id === NEW ||
+    values.team_id === NEW ||
+    Object.keys(values).some((name) => name.startsWith("new_") && values[name] !== "")
+  return html`<details class="new-people" open=${isUsed}><summary>New owner or team</summary>${fields}</details>`
+}
 
 export const newCertificatePage = ({
   frame,
@@ -56,9 +82,30 @@ export const newCertificatePage = ({
       </fieldset>
       <fieldset class="panel"><legend>Responsibility</legend>
         <div class="form-pair">
-          ${selectField({ ...bound("owner_id"), label: "Owner", required: true, options: options.owners, empty: "Choose an owner" })}
-          ${selectField({ ...bound("team_id"), label: "Team", required: true, options: options.teams, empty: "Choose a team" })}
+          ${
+            options.owners.length === 0
+              ? null
+              : selectField({
+                  ...bound("owner_id"),
+                  label: "Owner",
+                  required: true,
+                  options: [...options.owners, { value: NEW, label: "New owner, named below" }],
+                  empty: "Choose an owner",
+                })
+          }
+          ${
+            options.teams.length === 0
+              ? null
+              : selectField({
+                  ...bound("team_id"),
+                  label: "Team",
+                  required: true,
+                  options: [...options.teams, { value: NEW, label: "New team, named below" }],
+                  empty: "Choose a team",
+                })
+          }
         </div>
+        ${newPeople(options, values, bound)}
         ${textField({ ...bound("environment"), label: "Environment", list: "environments", placeholder: "production" })}
         <datalist id="environments">${environments.map((name) => html`<option value=${name}></option>`)}</datalist>
         ${textArea({ ...bound("tags"), label: "Tags", mono: true, rows: 2, hint: "One per line, as key=value." })}
@@ -66,7 +113,7 @@ export const newCertificatePage = ({
       <fieldset class="panel"><legend>Targets</legend>
         ${
           options.targets.length === 0
-            ? html`<p class="hint">No targets yet. The certificate can be mapped to one later.</p>`
+            ? html`<p class="hint">No targets yet. Targets are made with <code>certctl targets create</code> or over the API; the certificate can be mapped to one later. Until then no agent makes its key.</p>`
             : html`<div class="choices">${options.targets.map(({ value, label }) =>
                 checkBox({
                   id: `target-${value}`,

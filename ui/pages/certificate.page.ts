@@ -67,19 +67,21 @@ export interface CertificateProps {
   readonly versions: readonly VersionRow[]
   readonly jobs: readonly JobRow[]
   readonly audit: readonly AuditRow[]
+  /** Whether the server can revoke at the certificate's issuer. */
+  readonly canRevoke: boolean
   readonly revocationUrls: { readonly crl: string | null; readonly ocsp: string | null }
 }
 
 const isClosed = ({ status }: CertificateView): boolean => status === "Archived" || status === "Revoked"
 
-const actions = ({ frame, certificate, versions }: CertificateProps): Markup => {
+const actions = ({ frame, certificate, versions, canRevoke }: CertificateProps): Markup => {
   const { id } = certificate
   const issued = versions.length > 0
   const work = mayWork(frame) && !isClosed(certificate)
   const canDeploy = issued && certificate.targets.some(({ target }) => !target.retired)
   return html`
     ${issued ? html`<a class="button" href=${`/certificates/${id}/export.pem`} download>${icon("download")}PEM</a>` : null}
-    ${work && isAdmin(frame) && issued ? askLink(revokeQuestion(certificate), `/certificates/${id}/revoke`, { label: "Revoke", icon: "revoke" }) : null}
+    ${work && canRevoke && isAdmin(frame) && issued ? askLink(revokeQuestion(certificate), `/certificates/${id}/revoke`, { label: "Revoke", icon: "revoke" }) : null}
     ${mayWork(frame) && certificate.status !== "Archived" ? askLink(archiveQuestion(certificate), `/certificates/${id}/archive`, { label: "Archive", icon: "archive" }) : null}
     ${work && canDeploy ? html`<form method="post" action=${`/certificates/${id}/deploy`}><button class="button" title="Deploy the current version to every target again">${icon("deploy")}Deploy</button></form>` : null}
     ${
@@ -157,8 +159,8 @@ const targetRows = ({ frame, certificate }: CertificateProps): Markup => {
   return html`<ul class="places">${certificate.targets.map((entry) => {
     const { target, agent, lastDeployment } = entry
     const quietAgent = agent !== null && agent.health !== "Online"
-    const remarks = [entry.delivered, entry.served, entry.trusted].filter(
-      ({ state, detail }) => state === "mismatch" && detail !== "",
+    const remarks = [entry.delivered, entry.served, entry.trusted].flatMap((seen) =>
+      seen?.state === "mismatch" && seen.detail !== "" ? [seen.detail] : [],
     )
     return html`<li data-key=${target.id} class=${target.retired ? "retired" : undefined}>
       <div class="place-head"><b>${target.name}</b>${target.retired ? badge({ status: "Retired" }) : null}<span class="sub">${target.type}${target.endpoint === null ? "" : ` · ${target.endpoint}`}</span>
@@ -167,8 +169,8 @@ const targetRows = ({ frame, certificate }: CertificateProps): Markup => {
             ? " · never deployed"
             : html` · <a href=${`/jobs/${lastDeployment.jobId}`}>${lastDeployment.status === "Completed" ? "deployed" : `deployment ${lastDeployment.status.toLowerCase()}`}</a> ${timeAgo(lastDeployment.at, now)}`
         }</span></div>
-      <div class="seals">${seal("delivered", entry.delivered, now)}${seal("served", entry.served, now)}${seal("trusted", entry.trusted, now)}</div>
-      ${remarks.map(({ detail }) => html`<p class="place-remark">${detail}</p>`)}
+      <div class="seals">${seal("delivered", entry.delivered, now)}${seal("served", entry.served, now)}${entry.trusted === null ? null : seal("trusted", entry.trusted, now)}</div>
+      ${remarks.map((detail) => html`<p class="place-remark">${detail}</p>`)}
       ${
         mayWork(frame) && !isClosed(certificate) && !target.retired && certificate.expiresAt !== null
           ? html`<form class="place-action" method="post" action=${`/certificates/${certificate.id}/deploy`}><input type="hidden" name="target_id" value=${target.id} /><button class="button quiet" aria-label=${`Deploy to ${target.name}`}>Deploy</button></form>`
@@ -245,12 +247,12 @@ const ownership = ({ frame: { now }, certificate }: CertificateProps): Markup =>
     ],
   ])
 
-const questions = ({ frame, certificate }: CertificateProps): Question[] =>
+const questions = ({ frame, certificate, canRevoke }: CertificateProps): Question[] =>
   mayWork(frame)
     ? [
         archiveQuestion(certificate),
         forceRenewQuestion(certificate),
-        ...(isAdmin(frame) ? [revokeQuestion(certificate)] : []),
+        ...(canRevoke && isAdmin(frame) ? [revokeQuestion(certificate)] : []),
       ]
     : []
 

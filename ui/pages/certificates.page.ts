@@ -9,7 +9,7 @@ import { island } from "../parts/island"
 import { type Frame, layout, live, mayWork } from "../parts/layout"
 import { expiryCell } from "../parts/lifetime"
 import { isFiltered, type ListState, type Paging } from "../parts/list-state"
-import { html, type Markup } from "../parts/markup"
+import { breakable, html, type Markup } from "../parts/markup"
 import { empty } from "../parts/panel"
 import { type Column, dataTable, pager } from "../parts/table"
 import { timeAgo } from "../parts/time"
@@ -81,7 +81,7 @@ const tickColumn: Column<CertificateRow> = {
   quietHead: true,
   className: "tick",
   cell: (row) =>
-    html`<input type="checkbox" name="id" value=${row.id} form=${BULK_FORM} aria-label=${`Select ${row.commonName}`} />`,
+    html`<input type="checkbox" name="ids" value=${row.id} form=${BULK_FORM} aria-label=${`Select ${row.commonName}`} />`,
 }
 
 const columns = (now: Date, selectable: boolean): Column<CertificateRow>[] => [
@@ -91,7 +91,7 @@ const columns = (now: Date, selectable: boolean): Column<CertificateRow>[] => [
     sort: "commonName",
     className: "lead",
     cell: (row) =>
-      html`<span class="stacked"><a href=${`/certificates/${row.id}`} data-row-link>${row.commonName}</a><span class="sub">${row.name}${row.sanCount > 1 ? ` · ${row.sanCount} names` : ""}${row.environment === "" ? "" : ` · ${row.environment}`}</span></span>`,
+      html`<span class="stacked"><a href=${`/certificates/${row.id}`} data-row-link>${breakable(row.commonName)}</a><span class="sub">${row.name}${row.sanCount > 1 ? ` · ${row.sanCount} names` : ""}${row.environment === "" ? "" : ` · ${row.environment}`}</span></span>`,
   },
   { head: "Status", sort: "status", cell: (row) => badge({ status: row.status }) },
   { head: "Expires", sort: "notAfter", cell: (row) => expiryCell(row.expiresAt, now) },

@@ -3,7 +3,7 @@
  * would repair, what the content security policy would block and what a screen reader would miss.
  */
 
-export interface HtmlElement {
+interface HtmlElement {
   readonly name: string
   readonly attributes: ReadonlyMap<string, string>
   readonly parent: HtmlElement | null
@@ -67,12 +67,12 @@ const parents: Readonly<Record<string, readonly string[]>> = {
 const tag = /<(\/?)([a-zA-Z][\w-]*)((?:\s+[\w:-]+(?:="[^"]*")?)*)\s*(\/?)>/y
 const attribute = /([\w:-]+)(?:="([^"]*)")?/g
 
-export interface ReadDocument {
+interface ReadDocument {
   readonly elements: readonly HtmlElement[]
   readonly problems: string[]
 }
 
-export const readHtml = (html: string): ReadDocument => {
+const readHtml = (html: string): ReadDocument => {
   const problems: string[] = []
   const elements: HtmlElement[] = []
   const doctype = "<!doctype html>"

@@ -411,6 +411,7 @@ const certificate = (
   ],
   jobs: jobs.slice(2, 5),
   audit,
+  canRevoke: true,
   revocationUrls: {
     crl: "http://pki.example.com/.well-known/pki/crl/iss-1",
     ocsp: "http://pki.example.com/.well-known/pki/ocsp/iss-1",

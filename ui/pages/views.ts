@@ -55,7 +55,8 @@ export interface TargetEvidence {
   readonly agent: (Named & { readonly health: AgentHealth }) | null
   readonly delivered: Evidence
   readonly served: Evidence
-  readonly trusted: Evidence
+  /** null: nobody checks chain, name and revocation there. */
+  readonly trusted: Evidence | null
   /** The newest deployment to this target. */
   readonly lastDeployment: { readonly jobId: string; readonly status: string; readonly at: Date } | null
 }

@@ -19,11 +19,18 @@ export type AttentionItem =
       readonly lastError: string
       readonly jobId: string
     }
+  /** Nothing was ever issued, and the attempts failed. */
+  | {
+      readonly kind: "issuance-failing"
+      readonly certificate: Pick<CertificateRef, "id" | "commonName">
+      readonly lastError: string
+      readonly jobId: string
+    }
   /** Nothing will renew it before it ends. */
   | {
       readonly kind: "no-automation"
       readonly certificate: CertificateRef
-      readonly reason: "manual" | "client" | "no-agent"
+      readonly reason: "approval" | "manual" | "client" | "no-agent"
     }
   | {
       readonly kind: "mismatch"
@@ -34,7 +41,8 @@ export type AttentionItem =
   | {
       readonly kind: "agent-silent"
       readonly agent: Named
-      readonly lastHeartbeatAt: Date
+      /** null: never heard of since it registered. */
+      readonly lastHeartbeatAt: Date | null
       /** The certificates that only this agent can renew, soonest expiry first; maybe not all of them. */
       readonly dependents: readonly CertificateRef[]
       readonly dependentCount: number
@@ -58,7 +66,7 @@ interface Line {
   readonly deadline: number
 }
 
-const certificateLink = ({ id, commonName }: CertificateRef): Markup =>
+const certificateLink = ({ id, commonName }: Pick<CertificateRef, "id" | "commonName">): Markup =>
   html`<a href=${`/certificates/${id}`}>${commonName}</a>`
 const expiry = ({ expiresAt }: CertificateRef, now: Date): string =>
   `${expiresAt.getTime() > now.getTime() ? "expires" : "expired"} ${relativeText(expiresAt, now)}, on ${dateText(expiresAt, now)}`
@@ -66,6 +74,7 @@ const urgency = ({ expiresAt }: CertificateRef, now: Date): Tone =>
   expiresAt.getTime() - now.getTime() < 7 * 86_400_000 ? "bad" : "attention"
 
 const unattended = {
+  approval: "its renewal policy waits for somebody to approve",
   manual: "its renewal policy is manual",
   client: "its enrolment client must renew it and has not",
   "no-agent": "no online agent can make its next key",
@@ -97,6 +106,14 @@ const lineOf = (item: AttentionItem, now: Date): Line => {
         text: html`${item.failedAttempts} failed ${item.failedAttempts === 1 ? "attempt" : "attempts"}; it ${expiry(item.certificate, now)}. <span class="quoted">${item.lastError}</span>`,
         action: { label: "See why", href: `/jobs/${item.jobId}` },
         deadline: item.certificate.expiresAt.getTime(),
+      }
+    case "issuance-failing":
+      return {
+        tone: "attention",
+        title: html`${certificateLink(item.certificate)} could not be issued`,
+        text: html`Nothing is in use yet. <span class="quoted">${item.lastError}</span>`,
+        action: { label: "See why", href: `/jobs/${item.jobId}` },
+        deadline: Number.MAX_SAFE_INTEGER,
       }
     case "no-automation":
       return {

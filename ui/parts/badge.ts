@@ -60,8 +60,6 @@ const shapes: Readonly<Record<Tone, Markup>> = {
   neutral: html`<path class="line" d="M8 2a6 6 0 1 1 0 12A6 6 0 0 1 8 2zM5.2 8h5.6" />`,
 }
 
-export const toneOf = (status: string): Tone => statuses[status]?.tone ?? "neutral"
-
 /** The small drawing alone; the word must stand beside it. */
 export const toneMark = (tone: Tone): Markup =>
   html`<svg class="mark" viewBox="0 0 16 16" width="12" height="12" aria-hidden="true" focusable="false">${shapes[tone]}</svg>`

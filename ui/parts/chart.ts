@@ -30,7 +30,7 @@ export const chartFrame = (chart: {
         </details>
       </figure>`
 
-export interface Segment {
+interface Segment {
   readonly label: string
   readonly count: number
   /** A class that colours the segment and its legend mark: `status-Active` and so on. */
@@ -67,7 +67,7 @@ export const donut = (segments: readonly Segment[], unit: string): Markup => {
   </div>`
 }
 
-export interface Bar {
+interface Bar {
   readonly count: number
   readonly title: string
   readonly className: string
@@ -104,7 +104,7 @@ export const bars = (values: readonly Bar[], axisLabels: readonly string[]): Mar
   return html`<div class="plot">${scale}<svg viewBox=${`0 0 ${width} 100`} preserveAspectRatio="none" role="group" aria-label="Bars" focusable="false">${grid(width)}${drawn}</svg>${words}</div>`
 }
 
-export interface Line {
+interface Line {
   readonly label: string
   readonly values: readonly number[]
   readonly className: string

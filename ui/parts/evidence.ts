@@ -7,10 +7,13 @@ import { type Tone, toneMark } from "./badge"
 import { html, type Markup } from "./markup"
 import { absoluteText, relativeText } from "./time"
 
-export type EvidenceKind = "delivered" | "served" | "trusted"
+type EvidenceKind = "delivered" | "served" | "trusted"
 
-/** `confirmed` fresh and right, `stale` right but old, `mismatch` contradicts what was deployed, `missing` never looked. */
-export type EvidenceState = "confirmed" | "stale" | "mismatch" | "missing"
+/**
+ * `confirmed` fresh and right, `stale` right but old, `outdated` an earlier version of the same certificate, `mismatch` contradicts
+ * what was deployed, `missing` nothing was seen.
+ */
+export type EvidenceState = "confirmed" | "stale" | "outdated" | "mismatch" | "missing"
 
 export interface Evidence {
   readonly state: EvidenceState
@@ -21,7 +24,7 @@ export interface Evidence {
   readonly detail: string
 }
 
-export const kindWords: Readonly<Record<EvidenceKind, { word: string; meaning: string }>> = {
+const kindWords: Readonly<Record<EvidenceKind, { word: string; meaning: string }>> = {
   delivered: { word: "Delivered", meaning: "The agent read the installed files back and they hold this version." },
   served: { word: "Served", meaning: "This version was seen on the wire." },
   trusted: { word: "Trusted", meaning: "Chain, name and revocation were checked and hold." },
@@ -30,6 +33,7 @@ export const kindWords: Readonly<Record<EvidenceKind, { word: string; meaning: s
 const stateTone: Readonly<Record<EvidenceState, Tone>> = {
   confirmed: "good",
   stale: "neutral",
+  outdated: "attention",
   mismatch: "bad",
   missing: "neutral",
 }
@@ -37,7 +41,13 @@ const stateTone: Readonly<Record<EvidenceState, Tone>> = {
 const stateWords = (evidence: Evidence, now: Date): Markup => {
   if (evidence.observedAt === null) return html`<span class="seal-age">not seen yet</span>`
   const age = html`<time datetime=${evidence.observedAt.toISOString()} title=${absoluteText(evidence.observedAt)} data-relative>${relativeText(evidence.observedAt, now)}</time>`
-  const lead = { confirmed: "seen ", stale: "last seen ", mismatch: "differs, ", missing: "" }[evidence.state]
+  const lead = {
+    confirmed: "seen ",
+    stale: "last seen ",
+    outdated: "earlier version, ",
+    mismatch: "differs, ",
+    missing: "",
+  }[evidence.state]
   return html`<span class="seal-age">${lead}${age}</span>`
 }
 

@@ -4,7 +4,7 @@ import { icon } from "./icon"
 import { isFiltered, type ListState, linkTo } from "./list-state"
 import { html, type Markup } from "./markup"
 
-export interface Filters {
+interface Filters {
   readonly search?: { readonly name: string; readonly label: string; readonly placeholder: string }
   readonly selects?: readonly { readonly name: string; readonly label: string; readonly options: readonly Option[] }[]
   readonly texts?: readonly { readonly name: string; readonly label: string }[]

@@ -24,7 +24,7 @@ const framed = (frame: FieldFrame, control: Markup): Markup => html`<div class="
   ${frame.error ? html`<p class="field-error" id=${`${frame.id}-error`}>${frame.error}</p>` : null}
 </div>`
 
-export interface TextField extends FieldFrame {
+interface TextField extends FieldFrame {
   readonly name: string
   readonly value?: string
   readonly type?: "text" | "password" | "search" | "email" | "number" | "date"
@@ -46,7 +46,7 @@ export const textField = (field: TextField): Markup =>
       maxlength=${field.maxlength} aria-describedby=${describedBy(field)} aria-invalid=${field.error ? "true" : undefined} />`,
   )
 
-export interface TextArea extends FieldFrame {
+interface TextArea extends FieldFrame {
   readonly name: string
   readonly value?: string
   readonly rows?: number
@@ -62,7 +62,7 @@ export const textArea = (field: TextArea): Markup =>
       aria-invalid=${field.error ? "true" : undefined}>${field.value ?? ""}</textarea>`,
   )
 
-export interface SelectField extends FieldFrame {
+interface SelectField extends FieldFrame {
   readonly name: string
   readonly value?: string
   readonly options: readonly Option[]

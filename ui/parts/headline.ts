@@ -49,12 +49,16 @@ const proof = (targets: readonly TargetEvidence[]): { tone: Tone; words: string 
   const active = targets.filter(({ target }) => !target.retired)
   if (active.length === 0) return { tone: "neutral", words: "Issued, but no target is mapped" }
   const verified = active.filter(
-    ({ served, trusted }) => served.state === "confirmed" && trusted.state === "confirmed",
+    ({ served, trusted }) => served.state === "confirmed" && (trusted === null || trusted.state === "confirmed"),
   ).length
   const served = active.filter((entry) => entry.served.state === "confirmed").length
   const delivered = active.filter((entry) => entry.delivered.state === "confirmed").length
   if (verified === active.length)
     return { tone: "good", words: `Served and verified on ${of(verified, active.length)}` }
+  const outdated = active.filter((entry) => entry.served.state === "outdated").length
+  if (outdated > 0) {
+    return { tone: "attention", words: `An earlier version is still served on ${of(outdated, active.length)}` }
+  }
   if (served > 0)
     return {
       tone: served === active.length ? "good" : "neutral",
@@ -103,7 +107,7 @@ export const headlineOf = (standing: Standing, now: Date): Headline => {
     }
   }
   const differing = targets.filter(({ delivered, served, trusted }) =>
-    [delivered, served, trusted].some(({ state }) => state === "mismatch"),
+    [delivered, served, trusted].some((seen) => seen?.state === "mismatch"),
   )
   const [odd] = differing
   if (odd !== undefined) {

@@ -30,7 +30,7 @@ export interface Frame {
 export const mayWork = ({ actor }: Frame): boolean => actor === null || actor.role !== "viewer"
 export const isAdmin = ({ actor }: Frame): boolean => actor?.role === "admin"
 
-export interface PageHead {
+interface PageHead {
   /** The document's title and, without a `heading`, the h1. */
   readonly title: string
   readonly heading?: Markup

@@ -5,7 +5,7 @@ import { html, type Markup } from "./markup"
 import { absoluteText, dateText, daysUntil, relativeText } from "./time"
 
 /** Red when a week or less is left, amber within thirty days; a certificate that renews itself in time stays calm. */
-export const expiryTone = (expiresAt: Date, now: Date): Tone => {
+const expiryTone = (expiresAt: Date, now: Date): Tone => {
   const days = daysUntil(expiresAt, now)
   return days < 7 ? "bad" : days < 30 ? "attention" : "good"
 }
@@ -21,7 +21,7 @@ export const expiryCell = (expiresAt: Date | null, now: Date): Markup => {
   }<time class="sub" datetime=${expiresAt.toISOString()} title=${absoluteText(expiresAt)}>${dateText(expiresAt)}</time></span>`
 }
 
-export interface Lifetime {
+interface Lifetime {
   readonly notBefore: Date
   readonly notAfter: Date
   readonly renewAt: Date | null

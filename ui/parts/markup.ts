@@ -15,3 +15,7 @@ export const html: (strings: TemplateStringsArray, ...values: unknown[]) => VNod
 /** Joins class names and leaves out what is empty or false. */
 export const classes = (...names: readonly (string | false | null | undefined)[]): string =>
   names.filter((name) => typeof name === "string" && name !== "").join(" ")
+
+/** A host name that may break after its dots, and only there when that is enough. */
+export const breakable = (name: string): Markup =>
+  name.split(".").map((label, index) => (index === 0 ? label : html`.<wbr />${label}`))

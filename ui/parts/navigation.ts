@@ -6,7 +6,7 @@ export interface NavigationCounts {
   readonly awaitingApproval: number
 }
 
-export interface NavigationEntry {
+interface NavigationEntry {
   readonly label: string
   readonly path: string
   readonly icon: IconName
@@ -15,7 +15,7 @@ export interface NavigationEntry {
   readonly adminOnly?: boolean
 }
 
-export interface NavigationGroup {
+interface NavigationGroup {
   readonly label: string
   readonly entries: readonly NavigationEntry[]
 }

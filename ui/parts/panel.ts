@@ -3,7 +3,7 @@
 import { type IconName, icon } from "./icon"
 import { classes, html, type Markup } from "./markup"
 
-export interface PanelProps {
+interface PanelProps {
   readonly title: string
   readonly id?: string
   readonly actions?: Markup
@@ -26,7 +26,7 @@ export const facts = (pairs: readonly (readonly [label: string, value: Markup])[
     .filter(([, value]) => value !== null)
     .map(([label, value]) => html`<div><dt>${label}</dt><dd>${value}</dd></div>`)}</dl>`
 
-export interface EmptyProps {
+interface EmptyProps {
   readonly icon: IconName
   readonly title: string
   readonly text: string
@@ -51,6 +51,3 @@ export const tabs = (
         entry.count === undefined ? null : html`<span class="tab-count">${entry.count}</span>`
       }</a></li>`,
   )}</ul></nav>`
-
-/** Something wide that must be copied or read exactly: an id, a serial, a path. */
-export const mono = (text: string): Markup => html`<code>${text}</code>`

@@ -1,0 +1,162 @@
+/** SQL of policy rules and their violations. */
+import { and, asc, count, desc, eq, gt, inArray, type SQL, sql } from "drizzle-orm"
+import type { Db, Query, Tx } from "../db/db"
+import { containsText, olderThan } from "../db/list-filters"
+import { forUpdate, keepUndeleted } from "../db/locking"
+import type { Tables } from "../db/tables/tables"
+
+export type PolicyRuleRow = Tables["policyRules"]["$inferSelect"]
+export type ViolationRow = Tables["policyViolations"]["$inferSelect"]
+
+export interface ViolationFilter {
+  readonly ruleId: string
+  /** Text in the message or the certificate's id. */
+  readonly search?: string
+}
+
+/** Rows per INSERT: six parameters each, below SQLite's 32,766. */
+const insertChunk = 1000
+
+export const policyStore = ({ t, read, skipLocked }: Db) => {
+  const { policyRules: rules, policyViolations: violations, certificates, certificateVersions: versions } = t
+
+  const subjectColumns = {
+    id: certificates.id,
+    status: certificates.status,
+    issuerId: certificates.issuerId,
+    sans: certificates.sans,
+    environment: certificates.environment,
+    tags: certificates.tags,
+    expiresAt: certificates.expiresAt,
+  }
+  const violationFilter = ({ ruleId, search }: ViolationFilter): SQL | undefined =>
+    and(eq(violations.ruleId, ruleId), containsText(search, [violations.message, violations.certificateId]))
+  const subjectsWhere = (query: Query | Tx, where: SQL | undefined) =>
+    query.select(subjectColumns).from(certificates).where(where).orderBy(asc(certificates.id))
+
+  /** Removes some of the violations that match; returns how many. */
+  const dropSome = async (tx: Tx, where: SQL | undefined, limit: number): Promise<number> => {
+    const some = tx.select({ id: violations.id }).from(violations).where(where).limit(limit)
+    return (await tx.delete(violations).where(inArray(violations.id, some)).returning({ id: violations.id })).length
+  }
+
+  return {
+    /** Newest first. */
+    list: ({ limit, offset }: { limit: number; offset: number }) =>
+      read.select().from(rules).orderBy(desc(rules.createdAt), desc(rules.id)).limit(limit).offset(offset),
+
+    async total(): Promise<number> {
+      const [row] = await read.select({ n: count() }).from(rules)
+      return row?.n ?? 0
+    },
+
+    async get(id: string): Promise<PolicyRuleRow | null> {
+      return (await read.select().from(rules).where(eq(rules.id, id)))[0] ?? null
+    },
+
+    async lock(tx: Tx, id: string): Promise<PolicyRuleRow | null> {
+      return (await forUpdate(tx.select().from(rules).where(eq(rules.id, id))))[0] ?? null
+    },
+
+    /** null when the id or the name is taken. */
+    async insert(tx: Tx, row: PolicyRuleRow): Promise<PolicyRuleRow | null> {
+      return (await tx.insert(rules).values(row).onConflictDoNothing().returning())[0] ?? null
+    },
+
+    /** null when there is no such rule. Keys that are undefined keep their value. */
+    async update(tx: Tx, id: string, patch: Partial<PolicyRuleRow>): Promise<PolicyRuleRow | null> {
+      return (await tx.update(rules).set(patch).where(eq(rules.id, id)).returning())[0] ?? null
+    },
+
+    /** Whether there was one. Its violations go with it. */
+    async remove(tx: Tx, id: string): Promise<boolean> {
+      return (await tx.delete(rules).where(eq(rules.id, id)).returning({ id: rules.id })).length > 0
+    },
+
+    enabled: () => read.select().from(rules).where(eq(rules.enabled, true)).orderBy(asc(rules.id)),
+
+    /** The enabled rules, none of which can be deleted before the transaction ends. */
+    enabledIn: (tx: Tx) => keepUndeleted(tx.select().from(rules).where(eq(rules.enabled, true)).orderBy(asc(rules.id))),
+
+    /** Certificates by id, from after one on, with what rules look at. */
+    subjectsAfter: (id: string, limit: number) => subjectsWhere(read, gt(certificates.id, id)).limit(limit),
+
+    subjects: (tx: Tx, ids: readonly string[]) => subjectsWhere(tx, inArray(certificates.id, [...ids])),
+
+    /** Holds the certificates until the transaction ends; leaves out those that another one holds. */
+    lockFreeSubjects: (tx: Tx, ids: readonly string[]) =>
+      skipLocked(subjectsWhere(tx, inArray(certificates.id, [...ids]))),
+
+    lockSubject: (tx: Tx, id: string) => forUpdate(subjectsWhere(tx, eq(certificates.id, id))),
+
+    /** The validity of the newest version of each certificate that has one. */
+    async newestVersions(query: Query | Tx, certificateIds: readonly string[]) {
+      const { certificateId, notBefore, notAfter, createdAt, id } = versions
+      const rank = sql<number>`row_number() over (partition by ${certificateId} order by ${createdAt} desc, ${id} desc)`
+      const ranked = query
+        .select({ certificateId, notBefore, notAfter, rank: rank.as("rank") })
+        .from(versions)
+        .where(inArray(certificateId, [...certificateIds]))
+        .as("ranked")
+      const rows = await query.select().from(ranked).where(eq(ranked.rank, 1))
+      return new Map(rows.map((row) => [row.certificateId, { notBefore: row.notBefore, notAfter: row.notAfter }]))
+    },
+
+    violationsOf: (query: Query | Tx, certificateIds: readonly string[]) =>
+      query
+        .select()
+        .from(violations)
+        .where(inArray(violations.certificateId, [...certificateIds])),
+
+    /** Newest first. */
+    violations: (filter: ViolationFilter, { limit, offset }: { limit: number; offset: number }) =>
+      read
+        .select()
+        .from(violations)
+        .where(violationFilter(filter))
+        .orderBy(desc(violations.createdAt), desc(violations.id))
+        .limit(limit)
+        .offset(offset),
+
+    violationsAfter: (filter: ViolationFilter, after: { createdAt: Date; id: string } | null, limit: number) =>
+      read
+        .select()
+        .from(violations)
+        .where(and(violationFilter(filter), olderThan(after, violations.createdAt, violations.id)))
+        .orderBy(desc(violations.createdAt), desc(violations.id))
+        .limit(limit),
+
+    async totalViolations(filter: ViolationFilter): Promise<number> {
+      const [row] = await read.select({ n: count() }).from(violations).where(violationFilter(filter))
+      return row?.n ?? 0
+    },
+
+    /** Returns those that were not there yet. */
+    async insertViolations(tx: Tx, rows: readonly ViolationRow[]): Promise<ViolationRow[]> {
+      const inserted: ViolationRow[] = []
+      for (let from = 0; from < rows.length; from += insertChunk) {
+        const chunk = rows.slice(from, from + insertChunk)
+        inserted.push(...(await tx.insert(violations).values(chunk).onConflictDoNothing().returning()))
+      }
+      return inserted
+    },
+
+    async refreshViolation(tx: Tx, id: string, set: Pick<ViolationRow, "message" | "severity">): Promise<void> {
+      await tx.update(violations).set(set).where(eq(violations.id, id))
+    },
+
+    async removeViolations(tx: Tx, ids: readonly string[]): Promise<void> {
+      if (ids.length > 0) await tx.delete(violations).where(inArray(violations.id, [...ids]))
+    },
+
+    dropViolationsOf: (tx: Tx, ruleId: string, limit: number) => dropSome(tx, eq(violations.ruleId, ruleId), limit),
+
+    dropViolationsOfDisabled: (tx: Tx, limit: number) => {
+      const disabled = tx.select({ id: rules.id }).from(rules).where(eq(rules.enabled, false))
+      return dropSome(tx, inArray(violations.ruleId, disabled), limit)
+    },
+  }
+}
+
+export type PolicyStore = ReturnType<typeof policyStore>
+export type SubjectRow = Awaited<ReturnType<PolicyStore["subjects"]>>[number]

@@ -1,0 +1,81 @@
+/** One certificate: its page, its file, and what people do with it. */
+import { Hono } from "hono"
+import { AppError } from "../../src/errors"
+import type { ApiEnv } from "../../src/server/operation"
+import { certificatePage } from "../pages/certificate.page"
+import { archiveQuestion, forceRenewQuestion } from "../pages/certificate.questions"
+import { confirmPage } from "../pages/confirm.page"
+import type { Question } from "../parts/confirm"
+import { loadCertificate } from "./certificate.loader"
+import { allow, type ConsoleDeps, formOf, frameOf, type PageContext, page, queryOf, redirect } from "./room"
+
+/** A name that every file system takes; `*` of a wildcard is written out. */
+const fileName = (commonName: string): string =>
+  commonName
+    .replaceAll("*", "wildcard")
+    .replace(/[^\w.-]/g, "_")
+    .slice(0, 200) || "certificate"
+
+export const certificateRoom = (deps: ConsoleDeps) => {
+  const { certificates, deployments, inventory, renewals, clock } = deps
+
+  const ask = async (c: PageContext, id: string, question: (subject: QuestionSubject) => Question) => {
+    allow(c, "operator")
+    const certificate = await certificates.get(id)
+    const [frame, places] = await Promise.all([frameOf(deps, c), inventory.placesOf([id])])
+    const subject = { id, commonName: certificate.commonName, targets: places.get(id) ?? [] }
+    return page(c, confirmPage(frame, question(subject), { label: subject.commonName, href: `/certificates/${id}` }))
+  }
+
+  return new Hono<ApiEnv>()
+    .get("/certificates/:id", async (c) => {
+      const [frame, props] = await Promise.all([
+        frameOf(deps, c),
+        loadCertificate(deps, c.req.param("id"), clock.now()),
+      ])
+      return page(c, certificatePage({ frame, ...props }))
+    })
+    .get("/certificates/:id/export.pem", async (c) => {
+      const id = c.req.param("id")
+      const { commonName } = await certificates.get(id)
+      const [newest] = (await certificates.versions(id, { limit: 1, offset: 0 })).rows
+      if (newest === undefined) throw new AppError("not_found", `nothing was issued for certificate ${id} yet`)
+      return c.body(newest.pemChain, 200, {
+        "content-type": "application/x-pem-file",
+        "content-disposition": `attachment; filename="${fileName(commonName)}.pem"`,
+      })
+    })
+    .get("/certificates/:id/renew", (c) => ask(c, c.req.param("id"), forceRenewQuestion))
+    .get("/certificates/:id/archive", (c) => ask(c, c.req.param("id"), archiveQuestion))
+    .post("/certificates/:id/renew", async (c) => {
+      allow(c, "operator")
+      const id = c.req.param("id")
+      const force = queryOf(c).get("force") === "true"
+      try {
+        const { jobId } = await renewals.trigger(id, { force }, c.get("actor"))
+        return redirect(c, `/certificates/${id}`, { key: "renewal-started", jobId })
+      } catch (error) {
+        if (!(error instanceof AppError) || error.code !== "conflict") throw error
+        return redirect(c, `/certificates/${id}`, { key: "renewal-running" })
+      }
+    })
+    .post("/certificates/:id/deploy", async (c) => {
+      allow(c, "operator")
+      const id = c.req.param("id")
+      const form = await formOf(c)
+      const wanted = { targetId: form.text("target_id") || undefined, versionId: form.text("version_id") || undefined }
+      const { jobIds } = await deployments.deploy(id, wanted, c.get("actor"))
+      return redirect(c, `/certificates/${id}`, {
+        key: "deployment-started",
+        ...(jobIds.length === 1 ? { jobId: jobIds[0] } : {}),
+      })
+    })
+    .post("/certificates/:id/archive", async (c) => {
+      allow(c, "operator")
+      const id = c.req.param("id")
+      await certificates.archive(id, c.get("actor"))
+      return redirect(c, `/certificates/${id}`, { key: "certificate-archived" })
+    })
+}
+
+type QuestionSubject = Parameters<typeof archiveQuestion>[0]
