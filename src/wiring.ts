@@ -184,7 +184,6 @@ const wireServices = ({ config, db, sealer, clock, serverId, caFingerprint }: Wi
     jobs,
     queue,
     certificates,
-    serving,
     lifecycle,
     issuance,
     openIssuer,

@@ -664,6 +664,8 @@ CREATE INDEX "idx_policy_rules_enabled" ON "policy_rules" USING btree ("enabled"
 --> statement-breakpoint
 CREATE UNIQUE INDEX "uq_policy_violations_rule_certificate" ON "policy_violations" USING btree ("rule_id","certificate_id");
 --> statement-breakpoint
+CREATE INDEX "idx_policy_violations_rule_id_created_at" ON "policy_violations" USING btree ("rule_id","created_at","id");
+--> statement-breakpoint
 CREATE INDEX "idx_policy_violations_certificate_id" ON "policy_violations" USING btree ("certificate_id");
 --> statement-breakpoint
 CREATE INDEX "idx_policy_violations_severity" ON "policy_violations" USING btree ("severity");
@@ -696,7 +698,7 @@ CREATE INDEX "idx_outbox_next_at" ON "outbox" USING btree ("next_at") WHERE done
 --> statement-breakpoint
 CREATE INDEX "idx_discovery_scans_agent_id" ON "discovery_scans" USING btree ("agent_id");
 --> statement-breakpoint
-CREATE INDEX "idx_discovery_scans_started_at" ON "discovery_scans" USING btree ("started_at");
+CREATE INDEX "idx_discovery_scans_started_at" ON "discovery_scans" USING btree ("started_at","id");
 --> statement-breakpoint
 CREATE UNIQUE INDEX "uq_discovered_certificates_sighting" ON "discovered_certificates" USING btree ("fingerprint_sha256","agent_id","source_path");
 --> statement-breakpoint
@@ -705,6 +707,10 @@ CREATE INDEX "idx_discovered_certificates_agent_id" ON "discovered_certificates"
 CREATE INDEX "idx_discovered_certificates_status" ON "discovered_certificates" USING btree ("status");
 --> statement-breakpoint
 CREATE INDEX "idx_discovered_certificates_not_after" ON "discovered_certificates" USING btree ("not_after");
+--> statement-breakpoint
+CREATE INDEX "idx_discovered_certificates_last_seen_at" ON "discovered_certificates" USING btree ("last_seen_at","id");
+--> statement-breakpoint
+CREATE INDEX "idx_discovered_certificates_created_at" ON "discovered_certificates" USING btree ("created_at","id");
 --> statement-breakpoint
 CREATE INDEX "idx_discovered_certificates_managed" ON "discovered_certificates" USING btree ("managed_certificate_id") WHERE managed_certificate_id is not null;
 --> statement-breakpoint
@@ -716,6 +722,8 @@ CREATE INDEX "idx_endpoint_health_checks_endpoint" ON "endpoint_health_checks" U
 --> statement-breakpoint
 CREATE INDEX "idx_endpoint_health_checks_enabled" ON "endpoint_health_checks" USING btree ("enabled") WHERE enabled;
 --> statement-breakpoint
-CREATE INDEX "idx_endpoint_health_checks_certificate_id" ON "endpoint_health_checks" USING btree ("certificate_id") WHERE certificate_id is not null;
+CREATE INDEX "idx_endpoint_health_checks_created_at" ON "endpoint_health_checks" USING btree ("created_at","id");
+--> statement-breakpoint
+CREATE UNIQUE INDEX "uq_endpoint_health_checks_certificate_id_endpoint" ON "endpoint_health_checks" USING btree ("certificate_id","endpoint") WHERE certificate_id is not null;
 --> statement-breakpoint
 CREATE INDEX "idx_endpoint_health_history_check" ON "endpoint_health_history" USING btree ("health_check_id","checked_at");

@@ -438,6 +438,8 @@ CREATE TABLE `policy_violations` (
 --> statement-breakpoint
 CREATE UNIQUE INDEX `uq_policy_violations_rule_certificate` ON `policy_violations` (`rule_id`,`certificate_id`);
 --> statement-breakpoint
+CREATE INDEX `idx_policy_violations_rule_id_created_at` ON `policy_violations` (`rule_id`,`created_at`,`id`);
+--> statement-breakpoint
 CREATE INDEX `idx_policy_violations_certificate_id` ON `policy_violations` (`certificate_id`);
 --> statement-breakpoint
 CREATE INDEX `idx_policy_violations_severity` ON `policy_violations` (`severity`);
@@ -577,7 +579,7 @@ CREATE TABLE `discovery_scans` (
 --> statement-breakpoint
 CREATE INDEX `idx_discovery_scans_agent_id` ON `discovery_scans` (`agent_id`);
 --> statement-breakpoint
-CREATE INDEX `idx_discovery_scans_started_at` ON `discovery_scans` (`started_at`);
+CREATE INDEX `idx_discovery_scans_started_at` ON `discovery_scans` (`started_at`,`id`);
 --> statement-breakpoint
 CREATE TABLE `discovered_certificates` (
 	`id` text PRIMARY KEY NOT NULL,
@@ -616,6 +618,10 @@ CREATE INDEX `idx_discovered_certificates_agent_id` ON `discovered_certificates`
 CREATE INDEX `idx_discovered_certificates_status` ON `discovered_certificates` (`status`);
 --> statement-breakpoint
 CREATE INDEX `idx_discovered_certificates_not_after` ON `discovered_certificates` (`not_after`);
+--> statement-breakpoint
+CREATE INDEX `idx_discovered_certificates_last_seen_at` ON `discovered_certificates` (`last_seen_at`,`id`);
+--> statement-breakpoint
+CREATE INDEX `idx_discovered_certificates_created_at` ON `discovered_certificates` (`created_at`,`id`);
 --> statement-breakpoint
 CREATE INDEX `idx_discovered_certificates_managed` ON `discovered_certificates` (`managed_certificate_id`) WHERE managed_certificate_id is not null;
 --> statement-breakpoint
@@ -677,7 +683,9 @@ CREATE INDEX `idx_endpoint_health_checks_endpoint` ON `endpoint_health_checks` (
 --> statement-breakpoint
 CREATE INDEX `idx_endpoint_health_checks_enabled` ON `endpoint_health_checks` (`enabled`) WHERE enabled;
 --> statement-breakpoint
-CREATE INDEX `idx_endpoint_health_checks_certificate_id` ON `endpoint_health_checks` (`certificate_id`) WHERE certificate_id is not null;
+CREATE INDEX `idx_endpoint_health_checks_created_at` ON `endpoint_health_checks` (`created_at`,`id`);
+--> statement-breakpoint
+CREATE UNIQUE INDEX `uq_endpoint_health_checks_certificate_id_endpoint` ON `endpoint_health_checks` (`certificate_id`,`endpoint`) WHERE certificate_id is not null;
 --> statement-breakpoint
 CREATE TABLE `endpoint_health_history` (
 	`id` text PRIMARY KEY NOT NULL,

@@ -20,7 +20,7 @@ interface Deps {
   certificates: Pick<CertificateStore, "lock">
   versions: VersionStore
   serving: Pick<ServingStore, "isMapped">
-  lifecycle: Pick<LifecycleService, "afterJob">
+  lifecycle: Pick<LifecycleService, "afterJob" | "reasonToEnd">
   /** Type and decrypted configuration of a target; null when it is gone. */
   targetFor: (targetId: string) => Promise<{ type: string; config: Record<string, unknown> } | null>
   audit: Pick<AuditService, "append">
@@ -77,12 +77,13 @@ export const workService = (deps: Deps) => {
   const handOutAgain = (job: JobRow, agentId: string): Promise<JobRow | null> =>
     db.transaction(async (tx) => {
       if (job.certificateId !== null) await certificates.lock(tx, job.certificateId)
-      if (await jobs.isSuperseded(tx, job)) {
+      const reason = await lifecycle.reasonToEnd(tx, job)
+      if (reason !== null) {
         const cancelled = await queue.move(tx, job, "Cancelled", {
           actor: systemActor,
           action: "job_cancelled",
           details: { agent_id: agentId },
-          set: { lastError: "superseded by a newer deployment" },
+          set: { lastError: reason },
         })
         if (cancelled !== null) await lifecycle.afterJob(tx, cancelled)
         return null

@@ -21,7 +21,7 @@ interface Deps {
   certificates: CertificateStore
   versions: VersionStore
   serving: ServingStore
-  jobs: Pick<JobStore, "liveIssuing" | "liveOfCertificate" | "openOfCertificate">
+  jobs: Pick<JobStore, "liveIssuing" | "liveOfCertificate" | "openOfCertificate" | "isSuperseded">
   queue: Pick<JobQueue, "move" | "endRetries" | "announceCsrJob">
   rollouts: Pick<RolloutService, "advance" | "advanceRunning" | "endRunning">
   audit: Pick<AuditService, "append">
@@ -30,6 +30,9 @@ interface Deps {
 
 /** What the dates are judged by when a certificate's policy is gone. */
 const fallbackPolicy = { autoRenew: true, alertThresholdsDays: [30, 14, 7, 0] }
+
+const goneFrom = (job: JobRow): string =>
+  `the certificate no longer goes to ${isIssuing(job.type) ? `agent ${job.agentId}` : `target ${job.targetId}`}`
 
 export const lifecycleService = (deps: Deps) => {
   const { certificates, versions, serving, jobs, queue, rollouts, audit, clock } = deps
@@ -110,11 +113,10 @@ export const lifecycleService = (deps: Deps) => {
       if (isServed) continue
       if (mayRetry(job)) await queue.endRetries(tx, job)
       else {
-        const place = isIssuing(job.type) ? `agent ${job.agentId}` : `target ${job.targetId}`
         await queue.move(tx, job, "Cancelled", {
           actor: systemActor,
           action: "job_cancelled",
-          set: { lastError: `the certificate no longer goes to ${place}` },
+          set: { lastError: goneFrom(job) },
         })
       }
     }
@@ -160,6 +162,18 @@ export const lifecycleService = (deps: Deps) => {
       if (job.rolloutId !== null) {
         await rollouts.advance(tx, job.rolloutId, await serving.places(job.certificateId, tx))
       }
+    },
+
+    /** Why a job that broke off must not be taken up again; null where it is still wanted. */
+    async reasonToEnd(tx: Tx, job: JobRow): Promise<string | null> {
+      if (job.certificateId === null) return null
+      const places = await serving.places(job.certificateId, tx)
+      if (isIssuing(job.type)) {
+        return job.agentId === null || places.some((place) => place.agentId === job.agentId) ? null : goneFrom(job)
+      }
+      if (!places.some((place) => place.targetId === job.targetId && place.agentId === job.agentId))
+        return goneFrom(job)
+      return (await jobs.isSuperseded(tx, job)) ? "superseded by a newer deployment" : null
     },
 
     /** Cancels every open job of a certificate that is no longer to be worked for. */

@@ -238,9 +238,10 @@ describe.skipIf(chromiumPath === null || nginxProgram === null)("the console", (
       await page.getByRole("button", { name: "Renew selected" }).click()
       await page.getByText("Renewals started.").waitFor()
       await page.getByRole("link", { name: "shop.example" }).click()
+      const versions = page.locator(".panel", { hasText: "Versions" })
       await until(
         "the renewed certificate is served",
-        async () => (await isServed()) && (await page.getByText("replaced").count()) === 1,
+        async () => (await isServed()) && (await versions.getByText("replaced").count()) === 1,
         waitMs,
       )
 

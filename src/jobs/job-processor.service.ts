@@ -7,7 +7,6 @@ import { isTerminal } from "../certificates/certificate.machine"
 import type { CertificateStore } from "../certificates/certificate.store"
 import type { IssuanceService } from "../certificates/issuance.service"
 import type { LifecycleService } from "../certificates/lifecycle.service"
-import type { ServingStore } from "../certificates/serving.store"
 import type { OpenIssuer } from "../certificates/signing.service"
 import type { Clock } from "../clock"
 import type { Db, Tx } from "../db/db"
@@ -23,8 +22,7 @@ interface Deps {
   jobs: JobStore
   queue: Pick<JobQueue, "create" | "move" | "endRetries">
   certificates: Pick<CertificateStore, "get" | "lock" | "idleRenewals">
-  serving: Pick<ServingStore, "places">
-  lifecycle: Pick<LifecycleService, "afterJob" | "settle" | "servingAgents">
+  lifecycle: Pick<LifecycleService, "afterJob" | "settle" | "servingAgents" | "reasonToEnd">
   issuance: Pick<IssuanceService, "fail" | "start" | "subjectOf" | "issueOutside" | "followOrder" | "inHand">
   openIssuer: (issuerId: string) => Promise<OpenIssuer>
   rollouts: Pick<RolloutService, "stillRunning">
@@ -62,7 +60,7 @@ const inParallel = async <R>(rows: readonly R[], limit: number, work: (row: R) =
 }
 
 export const jobProcessorService = (deps: Deps) => {
-  const { db, jobs, queue, certificates, serving, lifecycle, issuance, openIssuer, clock, settings } = deps
+  const { db, jobs, queue, certificates, lifecycle, issuance, openIssuer, clock, settings } = deps
 
   const guarded =
     <R extends { id: string }>(work: (row: R) => Promise<void>) =>
@@ -191,16 +189,19 @@ export const jobProcessorService = (deps: Deps) => {
     if (job.orderId !== null) return issuance.followOrder(job)
     await db.transaction(async (tx) => {
       if (job.certificateId !== null) await certificates.lock(tx, job.certificateId)
+      const reason = await lifecycle.reasonToEnd(tx, job)
       const isSpent = job.attempts >= job.maxAttempts
-      const to = isSpent ? "Failed" : settings.keygenMode === "agent" ? "AwaitingCSR" : "Pending"
+      const to =
+        reason !== null ? "Cancelled" : isSpent ? "Failed" : settings.keygenMode === "agent" ? "AwaitingCSR" : "Pending"
       const moved = await queue.move(tx, job, to, {
         actor: systemActor,
         action: "job_recovered",
         details: { lease_holder: job.leaseHolder },
-        set: isSpent
-          ? { lastError: "the server that worked on it stopped" }
-          : // What goes back to Pending uses its next attempt when it is claimed.
-            { attempts: to === "Pending" ? job.attempts : job.attempts + 1, csrPem: null },
+        set:
+          to === "Cancelled" || to === "Failed"
+            ? { lastError: reason ?? "the server that worked on it stopped" }
+            : // What goes back to Pending uses its next attempt when it is claimed.
+              { attempts: to === "Pending" ? job.attempts : job.attempts + 1, csrPem: null },
       })
       if (moved !== null) await lifecycle.afterJob(tx, moved)
     })
@@ -227,15 +228,10 @@ export const jobProcessorService = (deps: Deps) => {
       })
     })
 
-  /** Whether a failed job must not come back: its place is taken, or gone. */
-  const isPointless = async (tx: Tx, job: JobRow, certificateId: string): Promise<boolean> => {
-    const places = await serving.places(certificateId, tx)
-    if (job.type === "Deployment") {
-      const isServed = places.some((place) => place.targetId === job.targetId && place.agentId === job.agentId)
-      return !isServed || (await jobs.isSuperseded(tx, job))
-    }
-    if (job.agentId !== null && !places.some((place) => place.agentId === job.agentId)) return true
-    const open = await jobs.openOfCertificate(tx, certificateId)
+  /** Whether a failed job must not come back: its place is gone, or taken by another. */
+  const isPointless = async (tx: Tx, job: JobRow & { certificateId: string }): Promise<boolean> => {
+    if ((await lifecycle.reasonToEnd(tx, job)) !== null) return true
+    const open = isIssuing(job.type) ? await jobs.openOfCertificate(tx, job.certificateId) : []
     return open.some((other) => isIssuing(other.type) && other.agentId === job.agentId)
   }
 
@@ -294,7 +290,7 @@ export const jobProcessorService = (deps: Deps) => {
               if (due.certificateId === null) return
               const certificate = await certificates.lock(tx, due.certificateId)
               if (certificate === null || isTerminal(certificate.status)) return
-              if (await isPointless(tx, due, due.certificateId)) {
+              if (await isPointless(tx, { ...due, certificateId: due.certificateId })) {
                 const ended = await queue.endRetries(tx, due)
                 if (ended !== null) await lifecycle.afterJob(tx, ended)
                 return

@@ -2,9 +2,9 @@
  * A small fleet around the real services: several servers on one database, each of which can die between any two
  * transactions, a CA inside the process, one outside that answers, orders, fails or hangs, and a clock that tests move.
  */
-import { createPublicKey } from "node:crypto"
 import { agentService } from "../agents/agent.service"
-import { agentStore } from "../agents/agent.store"
+import { agentStore, joinTokenStore } from "../agents/agent.store"
+import { joinTokenService } from "../agents/join-token.service"
 import { workService } from "../agents/work.service"
 import { auditService } from "../audit/audit.service"
 import { auditStore } from "../audit/audit.store"
@@ -239,13 +239,8 @@ export const lifecycleServer = (options: ServerOptions) => {
     lifecycle,
     observations,
   })
-  const agents = agentService({
-    ...common,
-    agents: agentStore(db),
-    tokens: { spend: async () => true },
-    queue,
-    lifecycle,
-  })
+  const tokens = joinTokenService({ ...common, tokens: joinTokenStore(db), caFingerprint: () => "ca-fingerprint" })
+  const agents = agentService({ ...common, agents: agentStore(db), tokens, queue, lifecycle })
   const work = workService({
     ...common,
     queue,
@@ -263,6 +258,7 @@ export const lifecycleServer = (options: ServerOptions) => {
     processor,
     deployments,
     agents,
+    tokens,
     work,
     observations,
     jobs: jobsService,
@@ -339,7 +335,3 @@ export const wavesByAgent =
     Array.from({ length: count }, (_, wave) =>
       mapped.filter((id) => Math.min(agentIds.indexOf(agentOf(id) as (typeof agentIds)[number]), count - 1) === wave),
     )
-
-/** Names the key of a CSR or certificate. */
-export const keyName = (spkiDer: Buffer): string =>
-  createPublicKey({ key: spkiDer, type: "spki", format: "der" }).export({ type: "spki", format: "der" }).toString("hex")

@@ -24,7 +24,7 @@ export const discoveryTables = (k: Kit, { certificates }: CertificateTables, { a
     },
     (t) => [
       k.index("idx_discovery_scans_agent_id").on(t.agentId),
-      k.index("idx_discovery_scans_started_at").on(t.startedAt),
+      k.index("idx_discovery_scans_started_at").on(t.startedAt, t.id),
     ],
   )
   const discoveredCertificates = k.table(
@@ -63,6 +63,8 @@ export const discoveryTables = (k: Kit, { certificates }: CertificateTables, { a
       k.index("idx_discovered_certificates_agent_id").on(t.agentId),
       k.index("idx_discovered_certificates_status").on(t.status),
       k.index("idx_discovered_certificates_not_after").on(t.notAfter),
+      k.index("idx_discovered_certificates_last_seen_at").on(t.lastSeenAt, t.id),
+      k.index("idx_discovered_certificates_created_at").on(t.createdAt, t.id),
       k
         .index("idx_discovered_certificates_managed")
         .on(t.managedCertificateId)
@@ -128,7 +130,11 @@ export const discoveryTables = (k: Kit, { certificates }: CertificateTables, { a
       k.index("idx_endpoint_health_checks_status").on(t.status),
       k.index("idx_endpoint_health_checks_endpoint").on(t.endpoint),
       k.index("idx_endpoint_health_checks_enabled").on(t.enabled).where(sql`enabled`),
-      k.index("idx_endpoint_health_checks_certificate_id").on(t.certificateId).where(sql`certificate_id is not null`),
+      k.index("idx_endpoint_health_checks_created_at").on(t.createdAt, t.id),
+      k
+        .uniqueIndex("uq_endpoint_health_checks_certificate_id_endpoint")
+        .on(t.certificateId, t.endpoint)
+        .where(sql`certificate_id is not null`),
     ],
   )
   const healthHistory = k.table(

@@ -40,6 +40,7 @@ export const rulesTables = (k: Kit, { certificates }: CertificateTables) => {
     },
     (t) => [
       k.uniqueIndex("uq_policy_violations_rule_certificate").on(t.ruleId, t.certificateId),
+      k.index("idx_policy_violations_rule_id_created_at").on(t.ruleId, t.createdAt, t.id),
       k.index("idx_policy_violations_certificate_id").on(t.certificateId),
       k.index("idx_policy_violations_severity").on(t.severity),
       k.check("policy_violations_severity", sql`severity in ('Warning', 'Error', 'Critical')`),

@@ -1,0 +1,248 @@
+/** SQL of notifications, and what their texts say about certificates. */
+import { and, asc, count, desc, eq, gte, inArray, isNull, lt, lte, notInArray, or, type SQL, sql } from "drizzle-orm"
+import type { Db, Query, Tx } from "../db/db"
+import type { Tables } from "../db/tables/tables"
+
+export type NotificationRow = Tables["notifications"]["$inferSelect"]
+export type NotificationStatus = NotificationRow["status"]
+
+export interface NotificationFilter {
+  readonly status?: string | undefined
+  readonly type?: string | undefined
+  readonly channel?: string | undefined
+  readonly certificateId?: string | undefined
+  /** Part of the message, of the recipient or of the certificate's id, in any case. */
+  readonly search?: string | undefined
+}
+
+/** Channels that a delivery lane serves: one of them, or all that have no lane of their own. */
+export type LaneChannels = { readonly only: string } | { readonly except: readonly string[] }
+
+/** A row that is due, with the name its message is about. */
+export interface DueNotification {
+  readonly row: NotificationRow
+  readonly commonName: string | null
+}
+
+export interface CertificateFacts {
+  readonly id: string
+  readonly commonName: string
+  readonly tags: Record<string, string>
+  readonly source: string
+  readonly expiresAt: Date | null
+  readonly renewAt: Date | null
+  readonly ownerId: string
+  readonly ownerEmail: string
+  readonly autoRenew: boolean
+  readonly alertChannels: Readonly<Record<string, readonly string[]>>
+  readonly alertSeverityMap: Readonly<Record<string, string>>
+}
+
+const statuses = ["pending", "sent", "failed", "dead", "read"] as const
+/** Retries after the first delivery. */
+export const mostRetries = 5
+/** Rows per INSERT: thirteen parameters each, far below SQLite's 32,766. */
+const chunk = 500
+
+const likePattern = (text: string): string => `%${text.toLowerCase().replace(/[\\%_]/g, "\\$&")}%`
+
+export const notificationStore = ({ t, read }: Db) => {
+  const { notifications, certificates, owners, renewalPolicies, certificateVersions, auditEvents } = t
+
+  const conditions = ({ status, type, channel, certificateId, search }: NotificationFilter): SQL | undefined => {
+    const known = statuses.find((name) => name === status)
+    const pattern = search === undefined || search === "" ? null : likePattern(search)
+    return and(
+      // An unknown status matches nothing; the column cannot hold it.
+      status === undefined
+        ? undefined
+        : known === undefined
+          ? eq(notifications.id, "")
+          : eq(notifications.status, known),
+      type === undefined ? undefined : eq(notifications.type, type),
+      channel === undefined ? undefined : eq(notifications.channel, channel),
+      certificateId === undefined ? undefined : eq(notifications.certificateId, certificateId),
+      pattern === null
+        ? undefined
+        : or(
+            ...[notifications.message, notifications.recipient, notifications.certificateId].map(
+              (column) => sql`lower(${column}) like ${pattern} escape '\\'`,
+            ),
+          ),
+    )
+  }
+
+  const laneOf = (lane: LaneChannels): SQL | undefined =>
+    "only" in lane
+      ? eq(notifications.channel, lane.only)
+      : lane.except.length === 0
+        ? undefined
+        : notInArray(notifications.channel, [...lane.except])
+
+  return {
+    /** Last sent first, never sent last, then newest first. */
+    list: (filter: NotificationFilter, { limit, offset }: { limit: number; offset: number }) =>
+      read
+        .select()
+        .from(notifications)
+        .where(conditions(filter))
+        .orderBy(sql`${notifications.sentAt} desc nulls last`, desc(notifications.createdAt), desc(notifications.id))
+        .limit(limit)
+        .offset(offset),
+
+    /** Newest first, after the given row. */
+    listAfter: (filter: NotificationFilter, limit: number, after: { createdAt: Date; id: string } | null) =>
+      read
+        .select()
+        .from(notifications)
+        .where(
+          and(
+            conditions(filter),
+            after === null
+              ? undefined
+              : sql`(${notifications.createdAt}, ${notifications.id}) < (${sql.param(after.createdAt, notifications.createdAt)}, ${after.id})`,
+          ),
+        )
+        .orderBy(desc(notifications.createdAt), desc(notifications.id))
+        .limit(limit),
+
+    async total(filter: NotificationFilter): Promise<number> {
+      const [row] = await read.select({ n: count() }).from(notifications).where(conditions(filter))
+      return row?.n ?? 0
+    },
+
+    async get(id: string): Promise<NotificationRow | null> {
+      return (await read.select().from(notifications).where(eq(notifications.id, id)))[0] ?? null
+    },
+
+    async insert(tx: Tx, rows: readonly NotificationRow[]): Promise<void> {
+      for (let from = 0; from < rows.length; from += chunk) {
+        await tx.insert(notifications).values(rows.slice(from, from + chunk))
+      }
+    },
+
+    /** null when there is no such row. */
+    async update(tx: Tx, id: string, patch: Partial<NotificationRow>): Promise<NotificationRow | null> {
+      return (await tx.update(notifications).set(patch).where(eq(notifications.id, id)).returning())[0] ?? null
+    },
+
+    /** Waiting for their first delivery, oldest first; not those that somebody is delivering. */
+    pending: (lane: LaneChannels, now: Date, limit: number): Promise<DueNotification[]> =>
+      read
+        .select({ row: notifications, commonName: certificates.commonName })
+        .from(notifications)
+        .leftJoin(certificates, eq(certificates.id, notifications.certificateId))
+        .where(
+          and(
+            eq(notifications.status, "pending"),
+            laneOf(lane),
+            or(isNull(notifications.nextRetryAt), lte(notifications.nextRetryAt, now)),
+          ),
+        )
+        .orderBy(asc(notifications.createdAt), asc(notifications.id))
+        .limit(limit),
+
+    /** Failed before and due again, longest due first. */
+    toRetry: (lane: LaneChannels, now: Date, limit: number): Promise<DueNotification[]> =>
+      read
+        .select({ row: notifications, commonName: certificates.commonName })
+        .from(notifications)
+        .leftJoin(certificates, eq(certificates.id, notifications.certificateId))
+        .where(
+          and(
+            eq(notifications.status, "failed"),
+            laneOf(lane),
+            lte(notifications.nextRetryAt, now),
+            lt(notifications.retryCount, mostRetries),
+          ),
+        )
+        .orderBy(asc(notifications.nextRetryAt), asc(notifications.id))
+        .limit(limit),
+
+    /** Changes a row only if it still is as it was seen; false when somebody else was quicker. */
+    async replace(tx: Tx, seen: NotificationRow, patch: Partial<NotificationRow>): Promise<boolean> {
+      const changed = await tx
+        .update(notifications)
+        .set(patch)
+        .where(
+          and(
+            eq(notifications.id, seen.id),
+            eq(notifications.status, seen.status),
+            eq(notifications.retryCount, seen.retryCount),
+            seen.nextRetryAt === null
+              ? isNull(notifications.nextRetryAt)
+              : eq(notifications.nextRetryAt, seen.nextRetryAt),
+          ),
+        )
+        .returning({ id: notifications.id })
+      return changed.length > 0
+    },
+
+    /** null when there is no such certificate. */
+    async facts(query: Query | Tx, certificateId: string): Promise<CertificateFacts | null> {
+      const rows = await query
+        .select({
+          id: certificates.id,
+          commonName: certificates.commonName,
+          tags: certificates.tags,
+          source: certificates.source,
+          expiresAt: certificates.expiresAt,
+          renewAt: certificates.renewAt,
+          ownerId: certificates.ownerId,
+          ownerEmail: owners.email,
+          autoRenew: renewalPolicies.autoRenew,
+          alertChannels: renewalPolicies.alertChannels,
+          alertSeverityMap: renewalPolicies.alertSeverityMap,
+        })
+        .from(certificates)
+        .innerJoin(owners, eq(owners.id, certificates.ownerId))
+        .innerJoin(renewalPolicies, eq(renewalPolicies.id, certificates.renewalPolicyId))
+        .where(eq(certificates.id, certificateId))
+      return rows[0] ?? null
+    },
+
+    /** When the certificate was last issued; null when never. */
+    async lastIssuedAt(query: Query | Tx, certificateId: string): Promise<Date | null> {
+      const rows = await query
+        .select({ at: certificateVersions.createdAt })
+        .from(certificateVersions)
+        .where(eq(certificateVersions.certificateId, certificateId))
+        .orderBy(desc(certificateVersions.createdAt))
+        .limit(1)
+      return rows[0]?.at ?? null
+    },
+
+    /** Notifications of one type about one certificate since a moment, newest first. */
+    since: (query: Query | Tx, type: string, certificateId: string, since: Date | null) =>
+      query
+        .select({
+          channel: notifications.channel,
+          message: notifications.message,
+          createdAt: notifications.createdAt,
+        })
+        .from(notifications)
+        .where(
+          and(
+            eq(notifications.certificateId, certificateId),
+            eq(notifications.type, type),
+            since === null ? undefined : gte(notifications.createdAt, since),
+          ),
+        )
+        .orderBy(desc(notifications.createdAt), desc(notifications.id)),
+
+    /** Details of audit events about one certificate since a moment. */
+    auditedSince: (query: Query | Tx, actions: readonly string[], certificateId: string, since: Date | null) =>
+      query
+        .select({ details: auditEvents.details })
+        .from(auditEvents)
+        .where(
+          and(
+            eq(auditEvents.resourceId, certificateId),
+            inArray(auditEvents.action, [...actions]),
+            since === null ? undefined : gte(auditEvents.timestamp, since),
+          ),
+        ),
+  }
+}
+
+export type NotificationStore = ReturnType<typeof notificationStore>
