@@ -1,7 +1,9 @@
 import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test"
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
+import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { createServer } from "node:tls"
 import { runAgent } from "../src/commands/agent"
 import { prepareDataDirectory } from "../src/data-directory"
 import { parseCsr } from "../src/pki/csr"
@@ -10,7 +12,7 @@ import { certificateBlocks } from "../src/pki/pem"
 import { until } from "../src/testing/until"
 import { agentProcess } from "./agent"
 import { agentConfig } from "./agent.config"
-import { type FakeServer, type FakeServerOptions, startFakeServer } from "./agent-server.fake"
+import { type FakeServer, type FakeServerOptions, startFakeServer, testAuthority, testLeaf } from "./agent-server.fake"
 import { writeIdentity } from "./identity"
 
 // Real processes and sockets: slow machines are slow, not wrong.
@@ -341,6 +343,32 @@ describe("a deployment", () => {
     expect(fake.state.verifications).toHaveLength(1)
     expect(fake.state.verifications[0]).toMatchObject({ target_id: "tgt-1", verified: false, error: "" })
   })
+})
+
+test("looks again where a process of before the reload answers first", async () => {
+  fake = await startFakeServer()
+  const old = await testLeaf(await testAuthority(), ["api.example.com"])
+  const deployed = (kind: "pem" | "key") => readFileSync(join(folder, `tgt-1.${kind}`), "utf8")
+  let looks = 0
+  const endpoint = createServer({ cert: old.certPem, key: old.keyPem }).on("connection", () => {
+    // The handshake of this connection has its certificate by then.
+    if (looks++ === 0) setImmediate(() => endpoint.setSecureContext({ cert: deployed("pem"), key: deployed("key") }))
+  })
+  await new Promise<void>((resolve) => endpoint.listen(0, "127.0.0.1", resolve))
+  try {
+    addFileTarget("tgt-1", "mc-api", {
+      verify_host: "127.0.0.1",
+      verify_port: (endpoint.address() as AddressInfo).port,
+      post_deploy_verify: { enabled: false },
+    })
+    fake.addCsrJob("mc-api", "api.example.com")
+    startAgent()
+    await until("it is deployed", () => fake.state.jobs.length === 2 && allCompleted())
+    expect(looks).toBe(2)
+    expect(fake.state.verifications).toMatchObject([{ target_id: "tgt-1", verified: true, error: "" }])
+  } finally {
+    endpoint.close()
+  }
 })
 
 test("hands the job in hand to its end when it is asked to stop, and takes no other", async () => {

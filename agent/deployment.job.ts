@@ -26,6 +26,8 @@ export interface DeploymentJobDeps {
 }
 
 const longestError = 8192
+/** After a look that did not show the deployed certificate. */
+const furtherLooks = 2
 
 /** Names the step in front of what went wrong in it: the words operators search their logs for. */
 const during = async <R>(step: string, task: () => R | Promise<R>): Promise<R> => {
@@ -98,10 +100,18 @@ const verify = async (deps: DeploymentJobDeps, work: Work, expected: string): Pr
     log.info("job {jobId}: not verified, the target names no endpoint (verify_host)", { jobId: work.id })
     return
   }
-  await pause(verification.delayMs, repeating.signal)
-  const result = await probe({ ...endpoint, timeoutMs: verification.timeoutMs })
+  const look = async (waitMs: number) => {
+    await pause(waitMs, repeating.signal)
+    return probe({ ...endpoint, timeoutMs: verification.timeoutMs })
+  }
+  const isExpected = (seen: ProbeResult) => seen.ok && seen.served.fingerprint === expected
+  let result = await look(verification.delayMs)
+  // A worker of before the reload may have answered, or the service is still starting.
+  for (let again = 1; again <= furtherLooks && !isExpected(result) && !repeating.signal.aborted; again++) {
+    result = await look(verification.delayMs * again)
+  }
   const actual = result.ok ? result.served.fingerprint : ""
-  const verified = actual === expected
+  const verified = isExpected(result)
   if (!verified) {
     log.warn("job {jobId}: {address} does not serve the deployed certificate: {problem}", {
       jobId: work.id,

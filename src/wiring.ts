@@ -12,6 +12,9 @@ import { sameHash, secretHash } from "./access/secrets"
 import { sessionService } from "./access/session.service"
 import { sessionStore } from "./access/session.store"
 import { sessionCookie } from "./access/session-cookie"
+import { agentGroupRoutes } from "./agent-groups/agent-group.routes"
+import { agentGroupService } from "./agent-groups/agent-group.service"
+import { agentGroupStore } from "./agent-groups/agent-group.store"
 import { agentRoutes, joinTokenRoutes } from "./agents/agent.routes"
 import { agentService } from "./agents/agent.service"
 import { agentStore, joinTokenStore } from "./agents/agent.store"
@@ -39,6 +42,7 @@ import { leaseMs } from "./certificates/signing.service"
 import { versionStore } from "./certificates/version.store"
 import type { Clock } from "./clock"
 import { type Config, proxyList } from "./config"
+import { openNotifiers } from "./connectors/notifiers/catalog"
 import { addressOf } from "./connectors/probe"
 import { endpointIn } from "./connectors/targets/endpoint"
 import type { Db } from "./db/db"
@@ -46,6 +50,20 @@ import { leaseStore } from "./db/lease.store"
 import { demoService } from "./demo/demo.service"
 import { demoStore } from "./demo/demo.store"
 import { quickStartService } from "./demo/quick-start.service"
+import {
+  discoveredCertificateRoutes,
+  discoveryReportRoutes,
+  discoveryScanRoutes,
+  discoverySummaryRoutes,
+} from "./discovery/discovery.routes"
+import { discoveryService } from "./discovery/discovery.service"
+import { discoveryStore } from "./discovery/discovery.store"
+import { networkScanTargetRoutes } from "./discovery/network-scan-target.routes"
+import { networkScanTargetService } from "./discovery/network-scan-target.service"
+import { networkScanTargetStore } from "./discovery/network-scan-target.store"
+import { healthCheckRoutes } from "./health/health-check.routes"
+import { healthCheckService } from "./health/health-check.service"
+import { healthCheckStore } from "./health/health-check.store"
 import { observationService } from "./health/observation.service"
 import { observationStore } from "./health/observation.store"
 import { alarmStore } from "./inventory/alarm.store"
@@ -66,9 +84,22 @@ import { jobStore } from "./jobs/job.store"
 import { jobProcessorService } from "./jobs/job-processor.service"
 import { jobQueueService } from "./jobs/job-queue.service"
 import { logger } from "./logging"
+import { announcementService } from "./notifications/announcement.service"
+import { deliveryService } from "./notifications/delivery.service"
+import { digestRoutes } from "./notifications/digest.routes"
+import { digestService } from "./notifications/digest.service"
+import { digestStore } from "./notifications/digest.store"
+import { expiryAlerts } from "./notifications/expiry-alerts"
+import { notificationRoutes } from "./notifications/notification.routes"
+import { notificationService } from "./notifications/notification.service"
+import { notificationStore } from "./notifications/notification.store"
 import { ownerRoutes } from "./owners/owner.routes"
 import { ownerService } from "./owners/owner.service"
 import { ownerStore } from "./owners/owner.store"
+import { policyRoutes } from "./policies/policy.routes"
+import { policyService } from "./policies/policy.service"
+import { policyStore } from "./policies/policy.store"
+import { violationService } from "./policies/violation.service"
 import { profileRoutes } from "./profiles/profile.routes"
 import { profileService } from "./profiles/profile.service"
 import { profileStore } from "./profiles/profile.store"
@@ -116,10 +147,20 @@ const wireServices = ({ config, db, sealer, clock, serverId, caFingerprint }: Wi
   const audit = auditService({ db, events: auditStore(db), clock })
   const common = { db, audit, clock }
 
+  const notifiers = openNotifiers(config.notifiers, { fetch, clock })
+  const notificationRows = notificationStore(db)
+  const notifications = notificationService({ ...common, notifications: notificationRows })
+  const { publicUrl } = config.server
+  const telling = { notifications: notificationRows, notify: notifications.notify, clock, publicUrl }
+  const alerts = expiryAlerts({ ...telling, audit })
+  const announcements = announcementService(telling)
+
   const certificates = certificateStore(db)
   const versions = versionStore(db)
   const serving = servingStore(db)
   const jobs = jobStore(db)
+  const policies = policyStore(db)
+  const violations = violationService({ ...common, policies, onRowError: rowErrors("policies") })
   const queue = jobQueueService({ ...common, jobs })
   const rollouts = rolloutService({ ...common, rollouts: rolloutStore(db), jobs, queue, planWaves: oneWave })
   const lifecycle = lifecycleService({ ...common, certificates, versions, serving, jobs, queue, rollouts })
@@ -266,7 +307,24 @@ const wireServices = ({ config, db, sealer, clock, serverId, caFingerprint }: Wi
   const certificatesService = certificateService({ ...common, certificates, versions, serving, queue, lifecycle })
   const demo = demoService({ ...common, demo: demoStore(db), sealer })
 
+  const rowError = rowErrors("notifications")
+  const digest = digestService({
+    ...common,
+    digests: digestStore(db),
+    stats,
+    mail: notifiers.get("Email") ?? null,
+    settings: config.digest,
+    publicUrl,
+    onRecipientError: (recipient, error) => rowError(`digest for ${recipient}`, error),
+  })
+  const deliveries = deliveryService({ ...common, notifications: notificationRows, notifiers, onRowError: rowError })
+
   return {
+    alerts,
+    announcements,
+    deliveries,
+    digest,
+    notifications,
     audit,
     issuers,
     issuance,
@@ -281,6 +339,22 @@ const wireServices = ({ config, db, sealer, clock, serverId, caFingerprint }: Wi
     work,
     stats,
     inventory,
+    violations,
+    policies: policyService({ ...common, policies, violations, onRowError: rowErrors("policies") }),
+    agentGroups: agentGroupService({
+      ...common,
+      groups: agentGroupStore(db),
+      onServingChanged: async (tx, policyIds) => {
+        for (const id of policyIds) await lifecycle.afterPolicyChanged(tx, id)
+      },
+    }),
+    discoveries: discoveryService({
+      ...common,
+      discoveries: discoveryStore(db),
+      demandActiveAgent: (id) => agents.getActive(id),
+    }),
+    networkScanTargets: networkScanTargetService({ ...common, targets: networkScanTargetStore(db) }),
+    healthChecks: healthCheckService({ ...common, checks: healthCheckStore(db) }),
     jobs: jobsService,
     certificates: certificatesService,
     teams: teamService({ ...common, teams: teamStore(db) }),
@@ -369,12 +443,22 @@ const apiRoutes = (
     .route("/certificates", certificateRoutes({ ...services, renewals: services.renewals }))
     .route("/jobs", jobRoutes(services.jobs))
     .route("/agents", agentRoutes({ ...services, db }))
+    .route("/agents", discoveryReportRoutes(services.discoveries))
+    .route("/agent-groups", agentGroupRoutes(services.agentGroups))
+    .route("/policies", policyRoutes(services.policies))
+    .route("/discovered-certificates", discoveredCertificateRoutes(services.discoveries))
+    .route("/discovery-scans", discoveryScanRoutes(services.discoveries))
+    .route("/discovery-summary", discoverySummaryRoutes(services.discoveries))
+    .route("/network-scan-targets", networkScanTargetRoutes(services.networkScanTargets))
+    .route("/health-checks", healthCheckRoutes(services.healthChecks))
     .route("/join-tokens", joinTokenRoutes(services.tokens))
     .route("/api-keys", apiKeyRoutes(keys))
     .route("/audit", auditRoutes(services.audit))
     .route("/events", eventStreamRoutes({ feed }))
     .route("/stats", statsRoutes(services.stats))
     .route("/metrics", metricsRoutes(metrics))
+    .route("/notifications", notificationRoutes(services.notifications))
+    .route("/digest", digestRoutes(services.digest))
 
 export type Api = ReturnType<typeof apiRoutes>
 
@@ -415,7 +499,7 @@ export const wire = (options: WiringOptions) => {
   const timetable = scheduler({
     loops: loops(
       { ...services, sealing: sealingService({ db, leaves, clock }), sessions: access.sessions },
-      config.schedule,
+      { ...config.schedule, digest: config.digest },
     ),
     // Only one process can have a SQLite file open.
     leases: db.dialect === "sqlite" ? soleHolder : leaseStore(db),

@@ -32,6 +32,8 @@ export const consoleRoutes = (deps: ConsoleDeps) => ({
   /** What a failed request gets: the frame stays wherever somebody is signed in, so that the way on is at hand. */
   async problemPage(c: PageContext, { status, message }: { status: number; message: string }): Promise<Response> {
     const kind = kindOf(status)
+    // Also of an asset: what is missing now may be there after an upgrade.
+    c.header("cache-control", "no-store")
     const props: MessageProps = {
       kind,
       requestId: c.get("requestId"),

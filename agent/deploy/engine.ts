@@ -82,6 +82,7 @@ export const deployEngine = (deps: EngineDeps) => {
     /** Undoes what a killed agent left half done. Call at start, before any work is taken. Returns what was repaired. */
     async recover(): Promise<string[]> {
       const repaired: string[] = []
+      await journals.removeHalfWritten()
       for (const journal of await journals.all()) {
         const paths = journal.files.map(({ path }) => path)
         repaired.push(...(await withLocks(paths, () => goBackFrom(deps, journals, journal))))

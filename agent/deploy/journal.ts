@@ -35,6 +35,12 @@ export type Journal = v.InferOutput<typeof Journal>
 
 export type JournalStore = ReturnType<typeof journalStore>
 
+const namesIn = (folder: string): Promise<string[]> =>
+  readdir(folder).catch((error) => {
+    if (error.code === "ENOENT") return []
+    throw error
+  })
+
 export const journalStore = (folder: string) => {
   const pathOf = (id: string) => join(folder, `${id}.json`)
   return {
@@ -50,14 +56,17 @@ export const journalStore = (folder: string) => {
       await syncFolder(folder)
     },
 
+    /** Removes what a process left that was killed while it wrote. For the start: later on it may be another deployment's. */
+    async removeHalfWritten(): Promise<void> {
+      for (const name of await namesIn(folder)) {
+        if (/^\d{19}\.json\.[0-9a-f]+\.tmp$/.test(name)) await rm(join(folder, name), { force: true })
+      }
+    },
+
     /** Every journal, oldest first. A half-written one never has its final name, so an unreadable one is a fault to report. */
     async all(): Promise<Journal[]> {
-      const names = await readdir(folder).catch((error) => {
-        if (error.code === "ENOENT") return []
-        throw error
-      })
       const journals: Journal[] = []
-      for (const name of names.filter((entry) => /^\d{19}\.json$/.test(entry)).sort()) {
+      for (const name of (await namesIn(folder)).filter((entry) => /^\d{19}\.json$/.test(entry)).sort()) {
         const parsed = v.safeParse(Journal, parseJson(await readFile(join(folder, name), "utf8")))
         if (!parsed.success) throw new AppError("internal", `deployment journal ${join(folder, name)} cannot be read`)
         journals.push(parsed.output)

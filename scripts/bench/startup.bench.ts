@@ -39,7 +39,7 @@ const answersHealth = async (port: number): Promise<boolean> => {
     return answer.ok
   } catch (error) {
     // Refused until it listens.
-    if ((error as { code?: string }).code === "ConnectionRefused") return false
+    if ((error as { code?: string }).code === "ECONNREFUSED") return false
     throw error
   }
 }

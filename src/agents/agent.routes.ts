@@ -1,5 +1,5 @@
 /** Routes under /api/v1/agents and /api/v1/join-tokens. */
-import { Hono } from "hono"
+import { Hono, type HonoRequest } from "hono"
 import * as v from "valibot"
 import type { AuditService } from "../audit/audit.service"
 import type { IssuanceService } from "../certificates/issuance.service"
@@ -53,7 +53,7 @@ const agentAndJob = v.object({ id: v.string(), jobId: v.string() })
 const agentAndCertificate = v.object({ id: v.string(), certId: v.string() })
 
 /** A heartbeat that cannot be read still is a sign of life. */
-const readHeartbeat = async (request: Request): Promise<v.InferOutput<typeof HeartbeatBody>> => {
+const readHeartbeat = async (request: Pick<HonoRequest, "json">): Promise<v.InferOutput<typeof HeartbeatBody>> => {
   const parsed = v.safeParse(HeartbeatBody, await request.json().catch(() => ({})))
   return parsed.success ? parsed.output : {}
 }
@@ -151,7 +151,7 @@ export const agentRoutes = ({ agents, work, jobs, issuance, audit, db }: Service
       }),
       input("param", IdParam),
       async (c) => {
-        const body = await readHeartbeat(c.req.raw)
+        const body = await readHeartbeat(c.req)
         await agents.heartbeat(c.req.valid("param").id, {
           hostname: body.hostname ?? "",
           os: body.os ?? "",

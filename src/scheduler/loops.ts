@@ -8,6 +8,11 @@ import type { RenewalService } from "../certificates/renewal.service"
 import type { ObservationService } from "../health/observation.service"
 import type { JobProcessor } from "../jobs/job-processor.service"
 import { jobSignals } from "../jobs/job-queue.service"
+import type { DeliveryService } from "../notifications/delivery.service"
+import type { DigestService } from "../notifications/digest.service"
+import { notificationTopic } from "../notifications/notification.service"
+import { policyTopic } from "../policies/policy.service"
+import type { ViolationService } from "../policies/violation.service"
 import type { LoopDefinition } from "./loop"
 
 interface Services {
@@ -17,6 +22,9 @@ interface Services {
   sealing: Pick<SealingService, "seal">
   sessions: Pick<SessionService, "sweep">
   observations: Pick<ObservationService, "thin">
+  deliveries: Pick<DeliveryService, "lanes">
+  digest: Pick<DigestService, "sendWhenDue">
+  violations: Pick<ViolationService, "sweep">
 }
 
 interface Intervals {
@@ -25,6 +33,9 @@ interface Intervals {
   readonly jobRetryMs: number
   readonly jobTimeoutMs: number
   readonly agentHealthMs: number
+  readonly notificationProcessMs: number
+  readonly notificationRetryMs: number
+  readonly digest: { readonly enabled: boolean; readonly intervalMs: number }
 }
 
 const secondMs = 1000
@@ -32,7 +43,7 @@ const minuteMs = 60 * secondMs
 const hourMs = 60 * minuteMs
 
 export const loops = (
-  { renewals, processor, agents, sealing, sessions, observations }: Services,
+  { renewals, processor, agents, sealing, sessions, observations, violations, deliveries, digest }: Services,
   intervals: Intervals,
 ): LoopDefinition[] => {
   let hasSealed = false
@@ -43,6 +54,15 @@ export const loops = (
       timeoutMs: 5 * minuteMs,
       onStart: true,
       run: (signal) => renewals.checkAll(signal),
+    },
+    {
+      // As often as the renewal check, and not in it: looking at every certificate must not hold up those that are due.
+      name: "policy-check",
+      everyMs: intervals.renewalCheckMs,
+      timeoutMs: 30 * minuteMs,
+      onStart: true,
+      wakeOn: [policyTopic],
+      run: (signal) => violations.sweep({ signal }),
     },
     {
       name: "job-processor",
@@ -106,5 +126,35 @@ export const loops = (
       onStart: false,
       run: (signal) => observations.thin(signal),
     },
+    // A loop per channel: one that hangs keeps only itself waiting.
+    ...deliveries.lanes.flatMap((lane): LoopDefinition[] => [
+      {
+        name: `notification-processor-${lane.name}`,
+        everyMs: intervals.notificationProcessMs,
+        timeoutMs: minuteMs,
+        onStart: true,
+        wakeOn: [notificationTopic],
+        run: (signal) => lane.deliverPending(signal),
+      },
+      {
+        name: `notification-retry-${lane.name}`,
+        everyMs: intervals.notificationRetryMs,
+        timeoutMs: 2 * minuteMs,
+        onStart: true,
+        run: (signal) => lane.retry(signal),
+      },
+    ]),
+    // It knows itself when the next one is due; the loop only asks.
+    ...(intervals.digest.enabled
+      ? [
+          {
+            name: "certificate-digest",
+            everyMs: Math.min(intervals.digest.intervalMs, 5 * minuteMs),
+            timeoutMs: 5 * minuteMs,
+            onStart: false,
+            run: () => digest.sendWhenDue(),
+          },
+        ]
+      : []),
   ]
 }

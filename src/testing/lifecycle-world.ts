@@ -151,6 +151,8 @@ interface ServerOptions {
   lifetimeMs: number
   keygenMode?: "agent" | "server"
   planWaves?: PlanWaves
+  /** How long a CSR waits for the CA outside. */
+  answerWithinMs?: number
   onError?: (what: string, error: unknown) => void
 }
 
@@ -161,6 +163,7 @@ export const lifecycleServer = (options: ServerOptions) => {
   const { clock, serverId, ca, lifetimeMs, keygenMode = "agent", planWaves = oneWave, onError = ignore } = options
   let fuse = Number.POSITIVE_INFINITY
   let isDead = false
+  let underWay = 0
   const { promise: death, reject } = Promise.withResolvers<never>()
   death.catch(ignore)
   const kill = () => {
@@ -171,7 +174,10 @@ export const lifecycleServer = (options: ServerOptions) => {
     ...options.db,
     async transaction<R>(run: (tx: Tx) => Promise<R>): Promise<R> {
       if (isDead) return new Promise<never>(ignore)
-      const result = await options.db.transaction(run)
+      underWay += 1
+      const result = await options.db.transaction(run).finally(() => {
+        underWay -= 1
+      })
       fuse -= 1
       if (fuse <= 0) kill()
       // What was committed stays; nobody hears of it.
@@ -207,7 +213,7 @@ export const lifecycleServer = (options: ServerOptions) => {
     openIssuer,
     serverId,
     keygenMode,
-    answerWithinMs: 20,
+    answerWithinMs: options.answerWithinMs,
     onBackgroundError: ignore,
   })
   const renewals = renewalService({
@@ -269,8 +275,8 @@ export const lifecycleServer = (options: ServerOptions) => {
       fuse = transactions
     },
     isDead: () => isDead,
-    /** Whether a call to a CA that will be answered is still under way. */
-    isBusy: () => !isDead && [...issuance.inHand].some((jobId) => !ca.isUnanswered(jobId)),
+    /** Whether the database or a CA that will answer still has something of this server's under way. */
+    isBusy: () => underWay > 0 || (!isDead && [...issuance.inHand].some((jobId) => !ca.isUnanswered(jobId))),
     /** A call to this server; fails with ServerDied when it dies before the answer. */
     call: <R>(work: Promise<R>): Promise<R> => Promise.race([work, death]),
     stop: () => work.close(),

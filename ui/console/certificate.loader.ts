@@ -62,6 +62,17 @@ const deployedStep = (places: readonly Place[], deployments: readonly Job[]): Li
   return step("Deploying", { state: "done", at, jobId: newest[0]?.id ?? null })
 }
 
+/** Proof that has grown old still says that this step was reached; that it speaks for today is the evidence's affair. */
+const verifiedStep = (places: readonly Place[], deployed: LifeStep): LifeStep => {
+  const wrong = places.find(({ served }) => served.state === "mismatch")
+  if (wrong !== undefined) {
+    return step("Verified", { state: "failed", at: wrong.served.observedAt, error: wrong.served.detail || null })
+  }
+  const isSeen = places.length > 0 && places.every(({ served }) => ["confirmed", "stale"].includes(served.state))
+  if (deployed.state !== "done" || !isSeen) return step("Verified")
+  return step("Verified", { state: "done", at: latest(places.map(({ served }) => served.observedAt)) })
+}
+
 /**
  * How far the newest run has come. A step is done only by what was recorded of it, and the one before it counts: proof of
  * an older version proves nothing about a run that is still issuing.
@@ -90,18 +101,7 @@ const lifeSteps = (
   const since = run.at(-1)?.createdAt
   const deployments = jobs.filter((job) => job.type === "Deployment" && (since === undefined || job.createdAt >= since))
   const deployed = deployedStep(places, deployments)
-  const isVerified = places.length > 0 && places.every(({ served }) => served.state === "confirmed")
-  const wrong = places.find(({ served }) => served.state === "mismatch")
-  const verified = isVerified
-    ? step("Verified", { state: "done", at: latest(places.map(({ served }) => served.observedAt)) })
-    : wrong === undefined
-      ? step(
-          "Verified",
-          deployed.state === "done" && places.every(({ target }) => target.endpoint !== null)
-            ? { state: "running" }
-            : {},
-        )
-      : step("Verified", { state: "failed", at: wrong.served.observedAt, error: wrong.served.detail || null })
+  const verified = verifiedStep(places, deployed)
   const isActive = certificate.status === "Active" || certificate.status === "Expiring"
   const active = isActive
     ? step("Active", { state: "done", at: latest([issued.at, deployed.at, verified.at]) })

@@ -185,7 +185,11 @@ const expiringNext = ({ expiringNext: rows, frame: { now } }: DashboardProps): M
     : html`<ul class="brief">${rows.map(
         (row) =>
           html`<li><div><a href=${`/certificates/${row.id}`}>${row.commonName}</a><span class="sub">${
-            row.renewsAt === null ? "no automatic renewal" : `renews by itself ${relativeText(row.renewsAt, now)}`
+            row.renewsAt === null
+              ? "no automatic renewal"
+              : row.renewsAt.getTime() <= now.getTime()
+                ? "renewal is due"
+                : `renews by itself ${relativeText(row.renewsAt, now)}`
           }${row.owner === null ? "" : ` · ${row.owner}`}</span></div>${expiryCell(row.expiresAt, now)}</li>`,
       )}</ul>`
 

@@ -1,0 +1,60 @@
+import { expect, test } from "bun:test"
+import { newId } from "../db/ids"
+import { onEachDialect } from "../testing/on-each-dialect"
+import { insertCertificate } from "../testing/rows"
+import type { CertificateStatus } from "./certificate.machine"
+import { certificateStore } from "./certificate.store"
+
+const now = new Date("2030-05-01T12:00:00.000Z")
+const inDays = (days: number) => new Date(now.getTime() + days * 86_400_000)
+
+onEachDialect("the certificate list", (openDb) => {
+  test("shows an active certificate by its date, and filters by what it shows", async () => {
+    const db = await openDb()
+    const rows: [string, CertificateStatus, Date | null][] = [
+      ["far", "Active", inDays(31)],
+      ["imported", "Active", null],
+      ["near", "Active", inDays(29)],
+      ["said", "Expiring", inDays(40)],
+      ["over", "Active", inDays(-1)],
+      ["dead", "Expired", inDays(-9)],
+      ["gone", "Archived", inDays(5)],
+    ]
+    for (const [id, status, expiresAt] of rows) await insertCertificate(db, { id, status, expiresAt })
+    const store = certificateStore(db)
+    const shown = async (status: CertificateStatus) => {
+      const shownStatus = { status, now, expiringUntil: inDays(30) }
+      const found = await store.list({ shownStatus }, null, 50, 0)
+      expect(await store.total({ shownStatus })).toBe(found.length)
+      return found.map(({ id }) => id).sort()
+    }
+    expect(await shown("Active")).toEqual(["far", "imported"])
+    expect(await shown("Expiring")).toEqual(["near", "said"])
+    expect(await shown("Expired")).toEqual(["dead", "over"])
+    expect(await shown("Archived")).toEqual(["gone"])
+  })
+
+  test("finds a certificate by the serial or the fingerprint of any of its versions, however they are written", async () => {
+    const db = await openDb()
+    await insertCertificate(db, { id: "mc-1" })
+    await insertCertificate(db, { id: "mc-2" })
+    const fingerprint = "9f".repeat(32)
+    await db.transaction(async (tx) => {
+      await tx.insert(db.t.certificateVersions).values({
+        id: newId("cv-"),
+        certificateId: "mc-2",
+        serialNumber: "0a1b2c3d4e5f60718293",
+        fingerprintSha256: fingerprint,
+        pemChain: "",
+        notBefore: now,
+        notAfter: inDays(9),
+        createdAt: now,
+      })
+    })
+    const store = certificateStore(db)
+    for (const search of ["0A:1B:2C:3D:4E:5F:60:71:82:93", "0a1b2c3d4e5f60718293", fingerprint.toUpperCase()]) {
+      expect((await store.list({ search }, null, 10, 0)).map(({ id }) => id)).toEqual(["mc-2"])
+    }
+    expect(await store.list({ search: "0a1b2c3d4e5f6071" }, null, 10, 0)).toEqual([])
+  })
+})
