@@ -63,7 +63,7 @@ export interface Subject {
   readonly needsApproval: boolean
 }
 
-export const asOrdered = (result: Issued | Ordered): Ordered | null => ("certPem" in result ? null : result)
+const asOrdered = (result: Issued | Ordered): Ordered | null => ("certPem" in result ? null : result)
 
 const normalChain = (certPem: string, chainPem: string): string =>
   `${[certPem, chainPem]
@@ -367,5 +367,3 @@ export const signingService = (deps: SigningDeps) => {
     followOrder,
   }
 }
-
-export type SigningService = ReturnType<typeof signingService>

@@ -59,7 +59,7 @@ describe("the server does not start", () => {
     [{ CERTCTL_SERVER_TLS_KEY_PATH: "/tmp/x.key" }, "CERTCTL_SERVER_TLS_CERT_PATH is not"],
     [
       { CERTCTL_SERVER_TLS_CERT_PATH: "/nowhere/x.pem", CERTCTL_SERVER_TLS_KEY_PATH: "/nowhere/x.key" },
-      "/nowhere/x.pem",
+      "cannot read /nowhere/x.",
     ],
     [{ CERTCTL_SERVER_HOST: "192.0.2.1" }, "cannot listen on 192.0.2.1"],
     [{ CERTCTL_PUBLIC_URL: "certctl.example" }, "CERTCTL_PUBLIC_URL must be"],
@@ -99,7 +99,7 @@ describe("the server does not start", () => {
     [{ CERTCTL_JOB_AWAITING_CSR_TIMEOUT: "10ms" }, "CERTCTL_JOB_AWAITING_CSR_TIMEOUT must be at least 1s"],
     [{ CERTCTL_VERIFY_TIMEOUT: "10ms" }, "CERTCTL_VERIFY_TIMEOUT must be at least 1s"],
     [{ CERTCTL_CA_CERT_PATH: "/nowhere/ca.pem" }, "CERTCTL_CA_KEY_PATH is not"],
-    [{ CERTCTL_CA_CERT_PATH: "/nowhere/ca.pem", CERTCTL_CA_KEY_PATH: "/nowhere/ca.key" }, "/nowhere/ca.pem"],
+    [{ CERTCTL_CA_CERT_PATH: "/nowhere/ca.pem", CERTCTL_CA_KEY_PATH: "/nowhere/ca.key" }, "/nowhere/ca."],
     [{ CERTCTL_TRUSTED_PROXIES: "10.0.0.0/33" }, "CERTCTL_TRUSTED_PROXIES: entry 1"],
     [{ CERTCTL_RATE_LIMIT_RPS: "-1" }, "CERTCTL_RATE_LIMIT_RPS must be above 0"],
   ]

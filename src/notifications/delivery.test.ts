@@ -316,6 +316,19 @@ onEachDialect("delivery", (openDb) => {
     ])
   })
 
+  test("leaves demo rows as they are", async () => {
+    const db = await openDb()
+    const { notify, pending, rows, fakes } = await setUp(db)
+    await notify("Slack")
+    await notify("Teams")
+    await db.transaction(async (tx) => {
+      await tx.update(db.t.certificates).set({ tags: { demo: "true" } })
+    })
+    await pending()
+    expect((await rows()).map(({ status }) => status)).toEqual(["pending", "pending"])
+    expect(fakes.get("Slack")?.delivered()).toBe(0)
+  })
+
   test("of one bad row stops no other", async () => {
     const db = await openDb()
     const { notify, pending, rows } = await setUp(db, ["Email"])

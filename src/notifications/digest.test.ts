@@ -1,10 +1,13 @@
 import { afterEach, describe, expect, test } from "bun:test"
+import { Hono } from "hono"
 import { smtp } from "../connectors/notifiers/smtp"
 import { startSmtp } from "../connectors/notifiers/smtp.fake"
 import type { Db } from "../db/db"
+import type { ApiEnv } from "../server/operation"
 import { attentionStore } from "../stats/attention.store"
 import { statsService } from "../stats/stats.service"
 import { statsStore } from "../stats/stats.store"
+import { testApi } from "../testing/api"
 import { testClock } from "../testing/assembled-app"
 import { onEachDialect } from "../testing/on-each-dialect"
 import { resourceApi } from "../testing/resource-api"
@@ -139,7 +142,11 @@ onEachDialect("the digest", (openDb) => {
     expect(fake.mails.map(({ to }) => to)).toEqual(["ada@example.com"])
     expect(fake.mails[0]?.text).toContain("Content-Type: text/html")
     expect(fake.mails[0]?.text).toContain("Content-Type: text/plain")
-    const html = await digest.preview()
+    const page = await testApi(new Hono<ApiEnv>().route("/digest", digestRoutes(digest))).request(
+      "/api/v1/digest/preview",
+    )
+    expect([page.status, page.headers.get("content-type")?.toLowerCase()]).toEqual([200, "text/html; charset=utf-8"])
+    const html = await page.text()
     expect(html.indexOf("b.example")).toBeLessThan(html.indexOf("a.example"))
     expect(html).toContain("Renewal")
     expect(html).not.toContain("demo.example")

@@ -72,6 +72,9 @@ export const notificationStore = ({ t, read }: Db) => {
     )
   }
 
+  /** Demo rows are to be looked at: nobody is written to. */
+  const isOurs = or(isNull(certificates.tags), sql`${certificates.tags} not like '%"demo":"true"%'`)
+
   const laneOf = (lane: LaneChannels): SQL | undefined =>
     "only" in lane
       ? eq(notifications.channel, lane.only)
@@ -136,6 +139,7 @@ export const notificationStore = ({ t, read }: Db) => {
           and(
             eq(notifications.status, "pending"),
             laneOf(lane),
+            isOurs,
             or(isNull(notifications.nextRetryAt), lte(notifications.nextRetryAt, now)),
           ),
         )
@@ -152,6 +156,7 @@ export const notificationStore = ({ t, read }: Db) => {
           and(
             eq(notifications.status, "failed"),
             laneOf(lane),
+            isOurs,
             lte(notifications.nextRetryAt, now),
             lt(notifications.retryCount, mostRetries),
           ),

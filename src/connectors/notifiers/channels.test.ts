@@ -10,7 +10,7 @@ import { pagerduty } from "./pagerduty"
 import { pagerdutyKey, startPagerduty } from "./pagerduty.fake"
 import { slack } from "./slack"
 import { slackPath, startSlack } from "./slack.fake"
-import { smtp } from "./smtp"
+import { smtp, tlsModeOf } from "./smtp"
 import { type SmtpOptions, smtpPassword, smtpUser, startSmtp } from "./smtp.fake"
 import { teams } from "./teams"
 import { startTeams, teamsPath } from "./teams.fake"
@@ -223,11 +223,20 @@ describe("e-mail", () => {
   })
 
   test("speaks TLS from the first byte on port 465 only", async () => {
+    expect(tlsModeOf(465, true)).toEqual({ secure: true, requireTLS: false, ignoreTLS: false })
+    expect(tlsModeOf(587, true)).toEqual({ secure: false, requireTLS: true, ignoreTLS: false })
+    expect(tlsModeOf(465, false)).toEqual({ secure: false, requireTLS: false, ignoreTLS: true })
     const fake = await started(startSmtp())
     const config = { host: "localhost", port: fake.tlsPort, from_address: "pki@example.com" }
-    // The port of the fake is another, so that the client waits for a greeting in the clear.
+    // Not port 465, so that the client waits for a greeting in the clear.
     const notifier = smtp.open(config, { fetch, clock, ca: fake.tls.ca, timeoutMs: 150 })
     await expect(notifier.send(alert)).rejects.toThrow(/^timeout: /)
+  })
+
+  test("tells what the server said in one line", async () => {
+    const { fake, notifier } = await open()
+    fake.fail("550-5.7.1 first\r\n550 5.7.1 second", 1)
+    await expect(notifier.send(alert)).rejects.toThrow(/^upstream_5xx: [^\n]*first[^\n]*second \(permanent\)$/)
   })
 
   test("is not sent where the server offers no TLS", async () => {

@@ -28,7 +28,7 @@ export const masked = (text: string, secrets: readonly string[]): string =>
 
 /** One line without control characters, fit for a table. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is replaced
-const oneLine = (text: string): string => text.replace(/[\u0000-\u001f\u007f]+/g, " ").trim()
+export const oneLine = (text: string): string => text.replace(/[\u0000-\u001f\u007f]+/g, " ").trim()
 
 const isTimeout = (error: unknown): boolean =>
   error instanceof Error && (error.name === "TimeoutError" || ("code" in error && error.code === "ETIMEDOUT"))

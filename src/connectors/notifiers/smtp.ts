@@ -6,7 +6,7 @@ import { AppError, messageOf } from "../../errors"
 import { field, optionalSecret } from "../config"
 import { addressObjection } from "../outbound-address"
 import { defineNotifier, deliveryError, type FailureClass, type Notice } from "./contract"
-import { masked } from "./delivery.request"
+import { masked, oneLine } from "./delivery.request"
 
 const connectMs = 10_000
 const implicitTlsPort = 465
@@ -54,6 +54,13 @@ const subjectOf = ({ kind, type, severity, subject }: Notice): string => {
   return kind === "alert" ? `[${severity.toUpperCase()}] ${subject}` : `[Event] ${subject}`
 }
 
+/** TLS from the first byte on its own port (RFC 8314 section 3.3), STARTTLS on every other, and then nothing without it. */
+export const tlsModeOf = (port: number, useTls: boolean) => ({
+  secure: useTls && port === implicitTlsPort,
+  requireTLS: useTls && port !== implicitTlsPort,
+  ignoreTLS: !useTls,
+})
+
 interface SmtpFailure {
   readonly code?: string
   readonly responseCode?: number
@@ -83,7 +90,6 @@ export const smtp = defineNotifier({
   timeoutMs: 30_000,
   connect({ host, port, username, password = "", from_address: from, use_tls }, { clock, ca, timeoutMs }) {
     const secrets = password === "" ? [] : [password, Buffer.from(`\0${username}\0${password}`).toString("base64")]
-    const isImplicit = use_tls && port === implicitTlsPort
 
     const attempt = async <R>(use: (transport: Transporter) => Promise<R>): Promise<R> => {
       const { createTransport } = await import("nodemailer")
@@ -91,9 +97,7 @@ export const smtp = defineNotifier({
       const transport = createTransport({
         host,
         port,
-        secure: isImplicit,
-        requireTLS: use_tls && !isImplicit,
-        ignoreTLS: !use_tls,
+        ...tlsModeOf(port, use_tls),
         ...(username === "" ? {} : { auth: { user: username, pass: password } }),
         connectionTimeout: Math.min(connectMs, timeoutMs),
         greetingTimeout: Math.min(connectMs, timeoutMs),
@@ -112,7 +116,7 @@ export const smtp = defineNotifier({
       } catch (error) {
         if (error instanceof AppError) throw error
         const failure: SmtpFailure = typeof error === "object" && error !== null ? error : {}
-        throw deliveryError(failureOf(failure), `${masked(messageOf(error), secrets)}${lasting(failure)}`)
+        throw deliveryError(failureOf(failure), `${oneLine(masked(messageOf(error), secrets))}${lasting(failure)}`)
       } finally {
         clearTimeout(timer)
         transport.close()
