@@ -33,10 +33,11 @@ import { baselineStore } from "./baseline/baseline.store"
 import { certificateRoutes } from "./certificates/certificate.routes"
 import { certificateService } from "./certificates/certificate.service"
 import { certificateStore } from "./certificates/certificate.store"
+import type { CertificateNews } from "./certificates/certificate-news"
 import { deploymentService } from "./certificates/deployment.service"
 import { issuanceService } from "./certificates/issuance.service"
 import { lifecycleService } from "./certificates/lifecycle.service"
-import { renewalService } from "./certificates/renewal.service"
+import { defaultPolicy, renewalService } from "./certificates/renewal.service"
 import { servingStore } from "./certificates/serving.store"
 import { leaseMs } from "./certificates/signing.service"
 import { versionStore } from "./certificates/version.store"
@@ -90,6 +91,7 @@ import { digestRoutes } from "./notifications/digest.routes"
 import { digestService } from "./notifications/digest.service"
 import { digestStore } from "./notifications/digest.store"
 import { expiryAlerts } from "./notifications/expiry-alerts"
+import { jobNews } from "./notifications/job-news"
 import { notificationRoutes } from "./notifications/notification.routes"
 import { notificationService } from "./notifications/notification.service"
 import { notificationStore } from "./notifications/notification.store"
@@ -160,10 +162,31 @@ const wireServices = ({ config, db, sealer, clock, serverId, caFingerprint }: Wi
   const serving = servingStore(db)
   const jobs = jobStore(db)
   const policies = policyStore(db)
-  const violations = violationService({ ...common, policies, onRowError: rowErrors("policies") })
-  const queue = jobQueueService({ ...common, jobs })
+  const violations = violationService({
+    ...common,
+    policies,
+    onViolated: announcements.policyViolated,
+    onRowError: rowErrors("policies"),
+  })
+  const queue = jobQueueService({
+    ...common,
+    jobs,
+    onMoved: jobNews({ announcements, notifications: notificationRows }),
+  })
   const rollouts = rolloutService({ ...common, rollouts: rolloutStore(db), jobs, queue, planWaves: oneWave })
   const lifecycle = lifecycleService({ ...common, certificates, versions, serving, jobs, queue, rollouts })
+  const news: CertificateNews = {
+    changed: violations.onCertificateChanged,
+    async issued(tx, certificateId) {
+      await violations.onCertificateChanged(tx, certificateId)
+      const certificate = await certificates.get(certificateId, tx)
+      // One message for a run, not one for each of its agents.
+      if (certificate !== null && certificate.status !== "RenewalInProgress") {
+        await announcements.renewalSucceeded(tx, certificateId)
+      }
+    },
+    checked: (tx, certificate, policy) => alerts.check(tx, certificate, policy ?? defaultPolicy),
+  }
   const observations = observationService({ ...common, observations: observationStore(db) })
 
   const caKeys = caKeyStore(db)
@@ -196,6 +219,7 @@ const wireServices = ({ config, db, sealer, clock, serverId, caFingerprint }: Wi
   })
   const issuance = issuanceService({
     ...common,
+    news,
     certificates,
     versions,
     serving,
@@ -210,6 +234,7 @@ const wireServices = ({ config, db, sealer, clock, serverId, caFingerprint }: Wi
   })
   const renewals = renewalService({
     ...common,
+    news,
     certificates,
     versions,
     serving,
@@ -304,7 +329,15 @@ const wireServices = ({ config, db, sealer, clock, serverId, caFingerprint }: Wi
       return endpoint === null ? null : addressOf(endpoint.host, endpoint.port)
     },
   })
-  const certificatesService = certificateService({ ...common, certificates, versions, serving, queue, lifecycle })
+  const certificatesService = certificateService({
+    ...common,
+    certificates,
+    versions,
+    serving,
+    queue,
+    lifecycle,
+    news,
+  })
   const demo = demoService({ ...common, demo: demoStore(db), sealer })
 
   const rowError = rowErrors("notifications")

@@ -174,11 +174,11 @@ export const agentRoutes = ({ agents, work, jobs, issuance, audit, db }: Service
       input("query", WorkQuery),
       async (c) => {
         const { id } = c.req.valid("param")
-        await agents.getActive(id)
         const poll = readPoll(c.req.valid("query"))
         if (poll.waitSeconds > 0) c.env?.keepOpen?.()
         const gone = [c.req.raw.signal, ...(c.env?.draining === undefined ? [] : [c.env.draining])]
-        const items = await work.poll(id, poll, AbortSignal.any(gone))
+        // Asked again when the poll is woken: an agent that is retired while it waits is told at once.
+        const items = await work.poll(id, poll, AbortSignal.any(gone), () => agents.getActive(id))
         return c.json({ jobs: items, count: items.length })
       },
     )

@@ -9,13 +9,13 @@ import type { Db, Tx } from "../db/db"
 import { newId } from "../db/ids"
 import { AppError } from "../errors"
 import type { JobStore } from "../jobs/job.store"
-import type { JobQueue } from "../jobs/job-queue.service"
+import { type JobQueue, jobSignals } from "../jobs/job-queue.service"
 import type { AgentRow, AgentStore } from "./agent.store"
 import type { JoinTokenService } from "./join-token.service"
 import { sentinelAgentIds } from "./sentinel-agents"
 
 interface Deps {
-  db: Pick<Db, "transaction">
+  db: Pick<Db, "transaction" | "signal">
   agents: AgentStore
   tokens: Pick<JoinTokenService, "spend">
   jobs: Pick<JobStore, "openOfAgent">
@@ -205,6 +205,8 @@ export const agentService = (deps: Deps) => {
         }
         const retiredAt = clock.now()
         await agents.patch(tx, id, { retiredAt, retiredReason: reason, status: "Offline" })
+        // Its waiting poll is answered at once, so that its process ends.
+        db.signal(tx, jobSignals.agent, id)
         if (isBlocked) await cascade(tx, agent, retiredAt, reason, actor)
         const details = { actor: actorName(actor), reason, force, ...counts }
         await audit.append(tx, {

@@ -197,9 +197,15 @@ export const workService = (deps: Deps) => {
     /**
      * The work of an agent. Waits for some when asked to; what is claimed is claimed when the answer is ready, so a poll that
      * was given up has claimed nothing.
+     * @param demandActive throws when the agent may not have work any more; asked again whenever the poll is woken
      * @param gone aborts when the agent has hung up or the server stops
      */
-    async poll(agentId: string, poll: Poll, gone: AbortSignal): Promise<WorkItem[]> {
+    async poll(
+      agentId: string,
+      poll: Poll,
+      gone: AbortSignal,
+      demandActive?: () => Promise<unknown>,
+    ): Promise<WorkItem[]> {
       const deadline = performance.now() + poll.waitSeconds * 1000
       for (;;) {
         if (gone.aborted) return []
@@ -213,6 +219,7 @@ export const workService = (deps: Deps) => {
         waiting.set(agentId, polls)
         let timer: ReturnType<typeof setTimeout> | undefined
         try {
+          await demandActive?.()
           const items = await collect(agentId, poll)
           const leftMs = deadline - performance.now()
           if (items.length > 0 || leftMs <= 0 || isClosed || gone.aborted) return items

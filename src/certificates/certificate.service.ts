@@ -10,6 +10,7 @@ import type { JobQueue } from "../jobs/job-queue.service"
 import { commonNameProblem, sanProblem } from "../pki/names"
 import type { CertificateStatus } from "./certificate.machine"
 import type { CertificateFilter, CertificateRow, CertificateSort, CertificateStore } from "./certificate.store"
+import type { CertificateNews } from "./certificate-news"
 import type { LifecycleService } from "./lifecycle.service"
 import type { ServingStore } from "./serving.store"
 import type { VersionStore } from "./version.store"
@@ -58,6 +59,7 @@ interface Deps {
     LifecycleService,
     "afterTargetsChanged" | "cancelOpenJobs" | "refreshDates" | "renewAtOf" | "currentVersions"
   >
+  news: Pick<CertificateNews, "changed">
   audit: Pick<AuditService, "append">
   clock: Clock
 }
@@ -76,7 +78,7 @@ const checkNames = ({ commonName, sans }: { commonName?: string; sans?: readonly
 const unique = (texts: readonly string[]): string[] => [...new Set(texts)]
 
 export const certificateService = (deps: Deps) => {
-  const { db, certificates, versions, serving, lifecycle, audit, clock } = deps
+  const { db, certificates, versions, serving, lifecycle, news, audit, clock } = deps
 
   const withTargets = async (rows: readonly CertificateRow[]): Promise<Certificate[]> => {
     const targetIds = await serving.mappedIds(rows.map((row) => row.id))
@@ -196,6 +198,7 @@ export const certificateService = (deps: Deps) => {
         }
         if (targetIds.length > 0) await serving.replace(tx, id, targetIds)
         const dated = await datedByImport(tx, row)
+        await news.changed(tx, id)
         await audit.append(tx, {
           actor,
           action: "certificate_created",
@@ -239,6 +242,7 @@ export const certificateService = (deps: Deps) => {
           await serving.replace(tx, id, unique(targetIds))
           await lifecycle.afterTargetsChanged(tx, id)
         }
+        await news.changed(tx, id)
         await audit.append(tx, {
           actor,
           action: "certificate_updated",
@@ -260,6 +264,7 @@ export const certificateService = (deps: Deps) => {
         if (certificate.status === "Archived") return
         await lifecycle.cancelOpenJobs(tx, id, "the certificate was archived", actor)
         await certificates.setStatus(tx, id, certificate.status, "Archived", { updatedAt: clock.now() })
+        await news.changed(tx, id)
         await audit.append(tx, {
           actor,
           action: "certificate_archived",

@@ -115,6 +115,7 @@ export const issuanceService = (deps: Deps) => {
       await signing.follow(tx, version, null)
       if (locked.status !== "RenewalInProgress") await lifecycle.moveTo(tx, locked, "Active")
       await lifecycle.settle(tx, id)
+      await deps.news.issued(tx, id)
       await audit.append(tx, {
         actor,
         action: "certificate_issued",

@@ -10,6 +10,7 @@ import type { JobQueue } from "../jobs/job-queue.service"
 import type { RolloutService } from "../rollouts/rollout.service"
 import { isRenewedByItsClient, isTerminal } from "./certificate.machine"
 import type { CertificateRow, CertificateStore } from "./certificate.store"
+import type { CertificateNews } from "./certificate-news"
 import type { LifecycleService } from "./lifecycle.service"
 import { pauseAfterFailuresMs, statusByDate } from "./renewal-point"
 import type { ServingStore } from "./serving.store"
@@ -24,6 +25,7 @@ interface Deps {
   queue: Pick<JobQueue, "create" | "move" | "endRetries">
   rollouts: Pick<RolloutService, "join" | "advance">
   lifecycle: Pick<LifecycleService, "moveTo" | "settle">
+  news: Pick<CertificateNews, "checked">
   audit: Pick<AuditService, "append">
   clock: Clock
   keygenMode: "agent" | "server"
@@ -33,7 +35,7 @@ interface Deps {
 const dayMs = 86_400_000
 /** Attempts where the policy does not say. */
 const defaultAttempts = 3
-const defaultPolicy = { autoRenew: true, alertThresholdsDays: [30, 14, 7, 0], maxRetries: defaultAttempts }
+export const defaultPolicy = { autoRenew: true, alertThresholdsDays: [30, 14, 7, 0], maxRetries: defaultAttempts }
 const waitsForTarget = "no agent serves this certificate yet: map a target, and its agent will take the job up"
 const batchSize = 200
 
@@ -101,6 +103,7 @@ export const renewalService = (deps: Deps) => {
           certificate = await lifecycle.moveTo(tx, certificate, byDate)
         }
       }
+      await deps.news.checked(tx, certificate, rules.policy)
       if (isRenewedByItsClient(certificate.source) || certificate.tags.demo === "true") return []
 
       const agentIds = [...new Set((await serving.places(id, tx)).map((place) => place.agentId))]

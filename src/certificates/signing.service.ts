@@ -15,6 +15,7 @@ import { parseCertificate } from "../pki/certificate"
 import { type Csr, parseCsr } from "../pki/csr"
 import { isTerminal } from "./certificate.machine"
 import type { CertificateRow, CertificateStore } from "./certificate.store"
+import type { CertificateNews } from "./certificate-news"
 import { checkLifetime, type IssuanceRules, isShortLived } from "./csr-rules"
 import type { DeploymentService } from "./deployment.service"
 import type { LifecycleService } from "./lifecycle.service"
@@ -35,6 +36,7 @@ export interface SigningDeps {
   queue: Pick<JobQueue, "move">
   deployments: Pick<DeploymentService, "afterIssuance">
   lifecycle: Pick<LifecycleService, "settle" | "afterJob" | "renewAtOf" | "moveTo">
+  news: Pick<CertificateNews, "issued">
   audit: Pick<AuditService, "append">
   openIssuer: (issuerId: string) => Promise<OpenIssuer>
   clock: Clock
@@ -72,7 +74,7 @@ const normalChain = (certPem: string, chainPem: string): string =>
     .join("\n")}\n`
 
 export const signingService = (deps: SigningDeps) => {
-  const { db, certificates, versions, jobs, queue, deployments, lifecycle, audit, openIssuer, clock } = deps
+  const { db, certificates, versions, jobs, queue, deployments, lifecycle, news, audit, openIssuer, clock } = deps
   /** Jobs whose CA call runs in this process: their leases are renewed. */
   const inHand = new Set<string>()
 
@@ -164,6 +166,7 @@ export const signingService = (deps: SigningDeps) => {
       details: { ...completedDetails(version), agent_id: null, job_id: job.id, came_too_late: true },
     })
     await lifecycle.settle(tx, version.certificateId)
+    await news.issued(tx, version.certificateId)
   }
 
   /** Ends a job with its version. null when the job was taken from us meanwhile. */
@@ -195,6 +198,7 @@ export const signingService = (deps: SigningDeps) => {
       }
       if (!isTerminal(certificate.status)) await follow(tx, { ...version, id: versionId }, job.rolloutId)
       await lifecycle.afterJob(tx, moved)
+      await news.issued(tx, version.certificateId)
       return moved
     })
 

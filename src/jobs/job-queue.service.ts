@@ -17,6 +17,8 @@ interface Deps {
   jobs: JobStore
   audit: Pick<AuditService, "append">
   clock: Clock
+  /** Hears of every job that has changed its state, in the transaction of the change. */
+  onMoved?: (tx: Tx, job: JobRow) => Promise<void>
 }
 
 /** Signals that something may be done now, so that nobody has to wait for a tick. */
@@ -40,7 +42,7 @@ export interface MoveOptions {
   onlyUnheld?: boolean
 }
 
-export const jobQueueService = ({ db, jobs, audit, clock }: Deps) => {
+export const jobQueueService = ({ db, jobs, audit, clock, onMoved }: Deps) => {
   const announce = (tx: Tx, job: JobRow) => {
     if (job.status === "Pending" && (isIssuing(job.type) || job.agentId === null)) {
       db.signal(tx, jobSignals.processor)
@@ -101,6 +103,7 @@ export const jobQueueService = ({ db, jobs, audit, clock }: Deps) => {
         details: { job_type: moved.type, certificate_id: moved.certificateId, from: job.status, to, ...details },
       })
       announce(tx, moved)
+      await onMoved?.(tx, moved)
       return moved
     },
 

@@ -6,6 +6,7 @@ import { agentActor, operatorActor } from "../testing/api"
 import { lifecycleApi } from "../testing/lifecycle-api"
 import { onEachDialect } from "../testing/on-each-dialect"
 import { insertJob } from "../testing/rows"
+import { until } from "../testing/until"
 
 const never = new AbortController().signal
 const fingerprint = "ab".repeat(32)
@@ -260,8 +261,7 @@ onEachDialect("the loops over jobs", (openDb) => {
   })
 
   test("take up what a dead server had in hand, and only once", async () => {
-    const db = await openDb()
-    const { send, map, ca, csrFor, server, clock, jobsOf } = await lifecycleApi(db)
+    const { send, map, ca, csrFor, server, clock, jobsOf } = await lifecycleApi(await openDb(), { answerWithinMs: 20 })
     await map("mc-outside", "agent-1-a")
     await send("POST", "/certificates/mc-outside/renew")
     ca.be("lose-answer")
@@ -274,6 +274,30 @@ onEachDialect("the loops over jobs", (openDb) => {
     clock.advance(2000)
     await Promise.all([server.processor.process(never), server.processor.process(never)])
     expect(await jobsOf("mc-outside")).toMatchObject([{ status: "AwaitingCSR", attempts: 2, leaseHolder: null }])
+  })
+
+  test("do not let a server that was taken for dead finish another server's attempt", async () => {
+    const { send, map, ca, csrFor, server, clock, jobsOf } = await lifecycleApi(await openDb(), { answerWithinMs: 20 })
+    await map("mc-outside", "agent-1-a")
+    await send("POST", "/certificates/mc-outside/renew")
+    const csrs = [await csrFor("mc-outside"), await csrFor("mc-outside")]
+    const submit = async (csrPem?: string) => {
+      ca.be("hang")
+      const answer = await send("POST", "/agents/agent-1/csr", { csr_pem: csrPem, certificate_id: "mc-outside" })
+      expect(answer.body).toEqual({ status: "csr_accepted" })
+    }
+    await submit(csrs[0])
+    server.issuance.inHand.clear()
+    clock.advance(121_000)
+    await server.processor.process(never)
+    await submit(csrs[1])
+    ca.release()
+    const versions = async () => (await send("GET", "/certificates/mc-outside/versions")).body.data
+    await until("both answers are stored", async () => (await versions()).length === 2)
+    const [job] = await jobsOf("mc-outside")
+    const own = (await versions()).find((version: { id: string }) => version.id === job?.versionId)
+    expect(own).toMatchObject({ csr_pem: csrs[1], agent_id: "agent-1" })
+    expect(job).toMatchObject({ status: "Completed", attempts: 2 })
   })
 
   test("make key and CSR themselves where the server does, and keep the key sealed", async () => {

@@ -183,6 +183,15 @@ export const notificationStore = ({ t, read }: Db) => {
       return changed.length > 0
     },
 
+    /** Its id where the target is gone. */
+    async targetName(tx: Tx, id: string): Promise<string> {
+      const [row] = await tx
+        .select({ name: t.deploymentTargets.name })
+        .from(t.deploymentTargets)
+        .where(eq(t.deploymentTargets.id, id))
+      return row?.name ?? id
+    },
+
     /** null when there is no such certificate. */
     async facts(query: Query | Tx, certificateId: string): Promise<CertificateFacts | null> {
       const rows = await query

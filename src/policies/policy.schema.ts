@@ -1,14 +1,14 @@
 /** Policy rules and their violations on the wire. */
 import * as v from "valibot"
 import { cursorListOf, cursorParams, listOf, pageParams } from "../server/paging"
-import { ChosenId, ResourceName, withoutUndefined } from "../server/resource.schema"
+import { ChosenId, mapOf, ResourceName, withoutUndefined } from "../server/resource.schema"
 import { requiredTime, WireTime } from "../server/wire"
 import type { NewPolicyRule, PolicyRulePatch } from "./policy.service"
 import type { PolicyRuleRow, ViolationRow } from "./policy.store"
 import { ruleTypes } from "./policy-rules"
 
 const severities = ["Warning", "Error", "Critical"] as const
-const Config = v.record(v.string(), v.unknown())
+const Config = mapOf(v.unknown())
 
 const settings = {
   name: ResourceName,

@@ -16,6 +16,12 @@ interface Deps {
   policies: PolicyStore
   audit: Pick<AuditService, "append">
   clock: Clock
+  /** Hears of every new violation, in the transaction that found it. */
+  onViolated?: (
+    tx: Tx,
+    certificateId: string,
+    violation: { ruleName: string; severity: "Warning" | "Error" | "Critical"; message: string },
+  ) => Promise<void>
   /** A rule that cannot be read, or certificates that could not be looked at; the others go on. */
   onRowError: (id: string, error: unknown) => void
 }
@@ -47,7 +53,7 @@ interface Drift {
   readonly obsolete: readonly ViolationRow[]
 }
 
-export const violationService = ({ db, policies, audit, clock, onRowError }: Deps) => {
+export const violationService = ({ db, policies, audit, clock, onViolated, onRowError }: Deps) => {
   const readRules = (rows: readonly PolicyRuleRow[]): Rules => {
     const readable: ReadRule[] = []
     const unreadable = new Set<string>()
@@ -118,6 +124,9 @@ export const violationService = ({ db, policies, audit, clock, onRowError }: Dep
         details: { rule_id: ruleId, rule_name: names.get(ruleId), severity, message },
       })),
     )
+    for (const { certificateId, ruleId, severity, message } of added) {
+      await onViolated?.(tx, certificateId, { ruleName: names.get(ruleId) ?? ruleId, severity, message })
+    }
   }
 
   /** In transactions of its own. Those that somebody is changing at this moment are waited for, each by itself. */

@@ -18,6 +18,9 @@ export const fleetAgent = (id: string) => {
   /** On disk: the request last made per certificate. */
   const staged = new Map<string, { jobId: string; csrPem: string }>()
   const keys = new Set<string>()
+  /** The job that last put something in a place. */
+  const inPlace = new Map<string, string>()
+  let busyWith: Promise<unknown> = Promise.resolve()
   /** Every item that reached the agent. */
   const received: WorkItem[] = []
   /** CSRs answered with csr_signed. */
@@ -54,6 +57,11 @@ export const fleetAgent = (id: string) => {
     }
     if (outcome !== "unverified") await verify(server, item, outcome === "ok" ? fingerprint : "00", fingerprint)
     await report(server, item.id, "Completed")
+    const place = `${item.certificate_id} at ${item.target_id}`
+    const last = inPlace.get(place) ?? ""
+    // Ids are in the order of creation.
+    if (item.id < last) throw new Error(`${item.id} put an older version of ${place} over that of ${last}`)
+    inPlace.set(place, item.id)
   }
 
   const verify = (
@@ -76,6 +84,20 @@ export const fleetAgent = (id: string) => {
       ),
     )
 
+  const next = async (server: LifecycleServer, outcome: Outcome): Promise<void> => {
+    const [item] = inHand.values()
+    if (item === undefined) return
+    inHand.delete(item.id)
+    if (item.status !== "AwaitingCSR") return deploy(server, item, outcome)
+    const known = staged.get(item.certificate_id)
+    const csrPem =
+      known?.jobId === item.id
+        ? known.csrPem
+        : await makeCsr(item.id, item.certificate_id, item.common_name ?? "", item.sans ?? [])
+    if (outcome === "fails") return report(server, item.id, "Failed", "no entropy left")
+    await submit(server, item.certificate_id, csrPem)
+  }
+
   return {
     id,
     actor,
@@ -95,19 +117,11 @@ export const fleetAgent = (id: string) => {
       for (const item of items) inHand.set(item.id, item)
     },
 
-    /** Works on what was handed to it first. */
-    async work(server: LifecycleServer, outcome: Outcome): Promise<void> {
-      const [item] = inHand.values()
-      if (item === undefined) return
-      inHand.delete(item.id)
-      if (item.status !== "AwaitingCSR") return deploy(server, item, outcome)
-      const known = staged.get(item.certificate_id)
-      const csrPem =
-        known?.jobId === item.id
-          ? known.csrPem
-          : await makeCsr(item.id, item.certificate_id, item.common_name ?? "", item.sans ?? [])
-      if (outcome === "fails") return report(server, item.id, "Failed", "no entropy left")
-      await submit(server, item.certificate_id, csrPem)
+    /** Works on what was handed to it first; one thing at a time, as an agent does. */
+    work(server: LifecycleServer, outcome: Outcome): Promise<void> {
+      const done = busyWith.then(() => next(server, outcome))
+      busyWith = done.catch(() => {})
+      return done
     },
 
     hasWork: () => inHand.size > 0,

@@ -10,6 +10,7 @@ import { auditService } from "../audit/audit.service"
 import { auditStore } from "../audit/audit.store"
 import { certificateService } from "../certificates/certificate.service"
 import { certificateStore } from "../certificates/certificate.store"
+import { noNews } from "../certificates/certificate-news"
 import { deploymentService } from "../certificates/deployment.service"
 import { issuanceService } from "../certificates/issuance.service"
 import { lifecycleService } from "../certificates/lifecycle.service"
@@ -207,6 +208,7 @@ export const lifecycleServer = (options: ServerOptions) => {
   const openIssuer = async (id: string) => (id === "iss-inside" ? inside : outside)
   const issuance = issuanceService({
     ...common,
+    news: noNews,
     queue,
     deployments,
     lifecycle,
@@ -218,6 +220,7 @@ export const lifecycleServer = (options: ServerOptions) => {
   })
   const renewals = renewalService({
     ...common,
+    news: noNews,
     queue,
     rollouts,
     lifecycle,
@@ -268,7 +271,7 @@ export const lifecycleServer = (options: ServerOptions) => {
     work,
     observations,
     jobs: jobsService,
-    certificates: certificateService({ ...common, queue, lifecycle }),
+    certificates: certificateService({ ...common, queue, lifecycle, news: noNews }),
     kill,
     /** Dies after so many more transactions. */
     dieAfter: (transactions: number) => {

@@ -1,0 +1,24 @@
+/**
+ * Who hears of what happens to certificates, in the transaction in which it happens: policies judge them anew, owners are
+ * told. The services of this feature only say what happened.
+ */
+import type { Tx } from "../db/db"
+import type { CertificateRow, CertificateStore } from "./certificate.store"
+
+type Policy = NonNullable<Awaited<ReturnType<CertificateStore["rules"]>>["policy"]>
+
+export interface CertificateNews {
+  /** Created, changed or archived. */
+  changed(tx: Tx, certificateId: string): Promise<void>
+  /** A version was stored, and status and dates follow from it already. */
+  issued(tx: Tx, certificateId: string): Promise<void>
+  /** The renewal check has looked at it; `policy` is null where its renewal policy is gone. */
+  checked(tx: Tx, certificate: CertificateRow, policy: Policy | null): Promise<void>
+}
+
+/** Where nobody listens. */
+export const noNews: CertificateNews = {
+  changed: async () => {},
+  issued: async () => {},
+  checked: async () => {},
+}
