@@ -1,20 +1,41 @@
 /** Which targets a certificate goes to, and which agents serve them. */
 import { and, asc, eq, inArray, isNull } from "drizzle-orm"
+import { isMember } from "../agent-groups/group-membership"
 import type { Db, Query, Tx } from "../db/db"
 
+/** A target that a certificate goes to, with the agent that serves it. */
+export interface ServedPlace {
+  readonly targetId: string
+  readonly targetName: string
+  readonly targetType: string
+  readonly agentId: string
+}
+
 export const servingStore = ({ t, read }: Db) => ({
-  /** Enabled targets that are not retired, of agents that are not retired, in a fixed order. */
-  places: (certificateId: string, query: Query | Tx = read) =>
-    query
+  /**
+   * Enabled targets that are not retired, of agents that are not retired and belong to the group of the certificate's renewal
+   * policy where it names one; in a fixed order.
+   */
+  async places(certificateId: string, query: Query | Tx = read): Promise<ServedPlace[]> {
+    const rows = await query
       .select({
         targetId: t.deploymentTargets.id,
         targetName: t.deploymentTargets.name,
         targetType: t.deploymentTargets.type,
-        agentId: t.deploymentTargets.agentId,
+        agent: t.agents,
+        group: t.agentGroups,
+        explicit: t.agentGroupMembers.membershipType,
       })
       .from(t.certificateTargets)
       .innerJoin(t.deploymentTargets, eq(t.deploymentTargets.id, t.certificateTargets.targetId))
       .innerJoin(t.agents, eq(t.agents.id, t.deploymentTargets.agentId))
+      .innerJoin(t.certificates, eq(t.certificates.id, t.certificateTargets.certificateId))
+      .leftJoin(t.renewalPolicies, eq(t.renewalPolicies.id, t.certificates.renewalPolicyId))
+      .leftJoin(t.agentGroups, eq(t.agentGroups.id, t.renewalPolicies.agentGroupId))
+      .leftJoin(
+        t.agentGroupMembers,
+        and(eq(t.agentGroupMembers.agentGroupId, t.agentGroups.id), eq(t.agentGroupMembers.agentId, t.agents.id)),
+      )
       .where(
         and(
           eq(t.certificateTargets.certificateId, certificateId),
@@ -23,7 +44,11 @@ export const servingStore = ({ t, read }: Db) => ({
           isNull(t.agents.retiredAt),
         ),
       )
-      .orderBy(asc(t.deploymentTargets.createdAt), asc(t.deploymentTargets.id)),
+      .orderBy(asc(t.deploymentTargets.createdAt), asc(t.deploymentTargets.id))
+    return rows
+      .filter(({ agent, group, explicit }) => group === null || isMember(agent, group, explicit))
+      .map(({ targetId, targetName, targetType, agent }) => ({ targetId, targetName, targetType, agentId: agent.id }))
+  },
 
   /** Mapped targets of any state, for showing. */
   mappedTargets: (certificateId: string) =>

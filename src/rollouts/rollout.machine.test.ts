@@ -130,10 +130,10 @@ describe("a roll-out", () => {
     )
   })
 
-  test("takes a job that went well as a step forward, never back", () => {
+  test("gets at least as far with one more job that went well", () => {
     const reach = (jobs: RolloutJob[]): number => {
       const next = step(jobs)
-      return next.kind === "done" ? waves.length : next.kind === "wait" ? next.wave : -1
+      return next.kind === "done" ? waves.length : next.wave
     }
     fc.assert(
       fc.property(someJobs, fc.constantFrom("t-1", "t-2", "t-3", "t-4"), (given, targetId) => {
