@@ -38,8 +38,8 @@ const answersHealth = async (port: number): Promise<boolean> => {
     const answer = await fetch(`https://127.0.0.1:${port}/health`, { tls: { rejectUnauthorized: false } })
     return answer.ok
   } catch (error) {
-    // Refused until it listens.
-    if ((error as { code?: string }).code === "ECONNREFUSED") return false
+    // Refused until it listens; reset by the bind that only tries whether the port is free.
+    if (["ECONNREFUSED", "ECONNRESET"].includes(String((error as { code?: unknown }).code))) return false
     throw error
   }
 }

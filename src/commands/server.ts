@@ -10,7 +10,7 @@ import { openDatabase } from "../db/open"
 import { hasSealedRows, openOneSealedRow } from "../db/sealed-rows"
 import { embeddedFolder } from "../embed"
 import { configureLogging, logger } from "../logging"
-import { loadOrCreateEncryptionKey } from "../secrets/encryption-key"
+import { knownEncryptionKey, loadOrCreateEncryptionKey } from "../secrets/encryption-key"
 import { openSealer } from "../secrets/sealing"
 import { startListener } from "../server/listener"
 import { openTlsSource } from "../server/open-tls"
@@ -28,6 +28,15 @@ const serverIdIn = (dataDir: string): string => {
   const id = `srv-${randomUUID()}`
   writePrivateFile(path, `${id}\n`)
   return id
+}
+
+/** An unreadable file is the later reader's to complain about. */
+const knownKey = ({ dataDir, encryptionKey }: Config): string | null => {
+  try {
+    return knownEncryptionKey({ dataDir, configured: encryptionKey })
+  } catch {
+    return null
+  }
 }
 
 export interface RunningServer {
@@ -52,6 +61,9 @@ export const startServer = async (env: Readonly<Record<string, string | undefine
 
   prepareDataDirectory(config.dataDir)
   const letGo = holdDataDirectory(config.dataDir, "server")
+  // Deriving the key takes tens of milliseconds on another thread: begun before the database is opened, it costs nothing.
+  const known = config.database.dialect === "sqlite" ? knownKey(config) : config.encryptionKey
+  const earlySealer = known === null ? null : openSealer({ passphrase: known })
   const db = await openDatabase({
     url: config.database.url,
     dataDir: config.dataDir,
@@ -68,7 +80,7 @@ export const startServer = async (env: Readonly<Record<string, string | undefine
       dialect: config.database.dialect,
       sealedRowsExist: await hasSealedRows(db),
     })
-    const sealer = await openSealer({ passphrase })
+    const sealer = await (passphrase === known && earlySealer !== null ? earlySealer : openSealer({ passphrase }))
     await openOneSealedRow(db, sealer.unseal)
 
     const { source: tls, ownCa } = await openTlsSource({

@@ -20,6 +20,13 @@ const checked = (key: string, source: string): string => {
   throw new AppError("validation", `${source} must have at least ${shortest} bytes`)
 }
 
+/** The passphrase, where it is known without looking into the database; null where it has to be made, or is unusable. */
+export const knownEncryptionKey = ({ dataDir, configured }: Pick<EncryptionKeyOptions, "dataDir" | "configured">) => {
+  if (configured !== null) return configured
+  const path = join(dataDir, "encryption-key")
+  return existsSync(path) ? readFileSync(path, "utf8").trim() : null
+}
+
 /**
  * The passphrase. Never makes one while sealed rows exist: they would be lost behind a key that opens nothing.
  * Throws `validation` when there is none to be had. Whether it is the right one shows when a sealed row is opened.
