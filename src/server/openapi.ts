@@ -49,12 +49,17 @@ const failure = (status: number) => ({
   content: { "application/json": { schema: { $ref: "#/components/schemas/Error" } } },
 })
 
-const failuresOf = ({ role, inputs }: DeclaredOperation): number[] => [
+const failuresOf = ({ role, inputs, method }: DeclaredOperation): number[] => [
   ...(inputs.length > 0 ? [400] : []),
   ...(role === "public" ? [] : [401, 403]),
   ...(inputs.some(({ target }) => target === "param") ? [404] : []),
+  // A duplicate, a lost race, a row that others refer to; a body over the limit.
+  ...(method === "GET" ? [] : [409, 413]),
+  // A retired agent.
+  ...(role === "agent" ? [410] : []),
   429,
   500,
+  503,
 ]
 
 const tagOf = (path: string): string =>
