@@ -64,6 +64,7 @@ export const observationService = ({ db, observations, clock }: Deps) => ({
     observations.insert(tx, { ...seen, id: newId("obs-"), observedAt: clock.now() }),
 
   newest: observations.newest,
+  lastSeenServing: observations.lastSeenServing,
 
   /** Thins what newer observations have replaced, in small steps so that nobody waits. */
   async thin(signal: AbortSignal): Promise<void> {

@@ -1,5 +1,5 @@
 /** SQL of observations: what was seen where, and when. */
-import { and, desc, eq, inArray, lt, sql } from "drizzle-orm"
+import { and, desc, eq, gt, inArray, lt, max, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
 import type { Tables } from "../db/tables/tables"
 
@@ -29,6 +29,19 @@ export const observationStore = ({ t, read }: Db) => ({
       .innerJoin(ranked, and(eq(ranked.id, t.observations.id), eq(ranked.rank, 1)))
       .orderBy(desc(t.observations.observedAt))
     return rows.map((row) => row.observation)
+  },
+
+  /** Certificates of which a place was last found to serve what it should, the newest sighting first. */
+  async lastSeenServing(since: Date, limit: number): Promise<string[]> {
+    const seenAt = max(t.observations.observedAt)
+    const rows = await read
+      .select({ certificateId: t.observations.certificateId })
+      .from(t.observations)
+      .where(and(eq(t.observations.kind, "served"), eq(t.observations.ok, true), gt(t.observations.observedAt, since)))
+      .groupBy(t.observations.certificateId)
+      .orderBy(desc(seenAt))
+      .limit(limit)
+    return rows.map((row) => row.certificateId)
   },
 
   /** Drops what is older than the cutoff and not the newest of its kind at its place. Returns how many. */

@@ -60,7 +60,7 @@ interface Deps {
   places: PlaceStore
   fleet: FleetStore
   alarms: AlarmStore
-  observations: Pick<ObservationService, "newest">
+  observations: Pick<ObservationService, "newest" | "lastSeenServing">
   clock: Clock
   /** Agents make the keys, so that a certificate without agent is renewed by nobody. */
   needsAgent: boolean
@@ -200,6 +200,24 @@ export const inventoryService = (deps: Deps) => {
         found.set(certificateId, [...(found.get(certificateId) ?? []), place])
       }
       return found
+    },
+
+    /** Where the current version was seen on the wire last, the newest sighting first. */
+    async proofs(limit: number) {
+      const ids = await observations.lastSeenServing(new Date(clock.now().getTime() - freshMs), 3 * limit)
+      const [found, certificates] = await Promise.all([this.placesOf(ids), names.certificates(ids)])
+      const nameOf = byId(certificates)
+      return ids
+        .flatMap((certificateId) =>
+          (found.get(certificateId) ?? []).flatMap(({ target, agent, served }) => {
+            const certificate = nameOf.get(certificateId)
+            return served.state === "confirmed" && certificate !== undefined
+              ? [{ certificate, target, agent, served }]
+              : []
+          }),
+        )
+        .sort((a, b) => (b.served.observedAt?.getTime() ?? 0) - (a.served.observedAt?.getTime() ?? 0))
+        .slice(0, limit)
     },
 
     /** When and how a certificate renews, judged by the rules that the renewal check follows. */

@@ -106,7 +106,7 @@ export const dashboardRoom = (deps: ConsoleDeps) => {
   const { stats, inventory, jobs } = deps
   return new Hono<ApiEnv>().get("/", async (c) => {
     const summary = await stats.summary()
-    const [frame, attention, byStatus, expirations, jobTrend, issuance, ahead, recent] = await Promise.all([
+    const [frame, attention, byStatus, expirations, jobTrend, issuance, ahead, recent, proofs] = await Promise.all([
       frameOf(deps, c),
       attentionOf(deps, summary.notificationsDead),
       stats.certificatesByStatus(),
@@ -115,6 +115,7 @@ export const dashboardRoom = (deps: ConsoleDeps) => {
       stats.issuanceRate(30),
       inventory.ahead(5),
       jobs.list({}, { limit: 5, offset: 0 }),
+      inventory.proofs(5),
     ])
     const countOf = (wanted: string) => byStatus.find(({ status }) => status === wanted)?.count ?? 0
     const { nextRenewal, expiringNext } = ahead
@@ -142,6 +143,7 @@ export const dashboardRoom = (deps: ConsoleDeps) => {
             renewsAt: row.autoRenew && !isRenewedByItsClient(row.source) ? row.renewAt : null,
           })),
         ),
+        proofs,
         recentJobs: await jobRows(inventory, recent.rows),
       }),
     )

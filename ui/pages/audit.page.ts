@@ -53,12 +53,12 @@ const actionKind = (action: string): string => {
 const detailsCell = ({ details }: AuditRow): Markup => {
   const text = JSON.stringify(details)
   if (text === undefined || text === "{}" || text === "null") return html`<span class="muted">–</span>`
-  return html`<details class="json"><summary><code>${text.length > 60 ? `${text.slice(0, 60)}…` : text}</code></summary><pre>${JSON.stringify(details, null, 2)}</pre></details>`
+  return html`<details class="json"><summary><code>${text.length > 34 ? `${text.slice(0, 34)}…` : text}</code></summary><pre>${JSON.stringify(details, null, 2)}</pre></details>`
 }
 
 const resourceCell = ({ resourceType, resourceId }: AuditRow): Markup => {
   const link = resourceLink(resourceType, resourceId)
-  return html`<span class="stacked"><span>${actionWords(resourceType)}</span><span class="sub">${link === null ? html`<code>${resourceId}</code>` : html`<a href=${link}><code>${resourceId}</code></a>`}</span></span>`
+  return html`<span class="stacked"><span>${actionWords(resourceType)}</span><span class="sub" title=${resourceId}>${link === null ? html`<code>${resourceId}</code>` : html`<a href=${link}><code>${resourceId}</code></a>`}</span></span>`
 }
 
 const columns = (now: Date): Column<AuditRow>[] => [
@@ -77,7 +77,7 @@ const columns = (now: Date): Column<AuditRow>[] => [
     cell: (row) =>
       html`<span class="stacked"><span>${row.actor === "" ? "anonymous" : row.actor}</span><span class="sub">${row.actorType}</span></span>`,
   },
-  { head: "Resource", cell: resourceCell },
+  { head: "Resource", className: "trim", cell: resourceCell },
   { head: "Details", className: "wide", cell: detailsCell },
 ]
 

@@ -73,7 +73,7 @@ const renewalCell = ({ renewal, lastRenewalAt }: CertificateRow, now: Date): Mar
 
 const deploymentCell = ({ proof, lastDeploymentAt }: CertificateRow, now: Date): Markup =>
   html`<span class="stacked">${evidenceSummary(proof.verified, proof.mismatched, proof.targets)}<span class="sub">${
-    lastDeploymentAt === null ? "never deployed" : html`deployed ${timeAgo(lastDeploymentAt, now)}`
+    lastDeploymentAt === null ? "never deployed" : html`sent ${timeAgo(lastDeploymentAt, now)}`
   }</span></span>`
 
 const tickColumn: Column<CertificateRow> = {
@@ -84,6 +84,12 @@ const tickColumn: Column<CertificateRow> = {
     html`<input type="checkbox" name="ids" value=${row.id} form=${BULK_FORM} aria-label=${`Select ${row.commonName}`} />`,
 }
 
+/** What the common name does not say already. */
+const sideFacts = ({ name, commonName, sanCount, environment }: CertificateRow): string =>
+  [name === commonName ? "" : name, sanCount > 1 ? `${sanCount} names` : "", environment]
+    .filter((fact) => fact !== "")
+    .join(" · ")
+
 const columns = (now: Date, selectable: boolean): Column<CertificateRow>[] => [
   ...(selectable ? [tickColumn] : []),
   {
@@ -91,7 +97,7 @@ const columns = (now: Date, selectable: boolean): Column<CertificateRow>[] => [
     sort: "commonName",
     className: "lead",
     cell: (row) =>
-      html`<span class="stacked"><a href=${`/certificates/${row.id}`} data-row-link>${breakable(row.commonName)}</a><span class="sub">${row.name}${row.sanCount > 1 ? ` · ${row.sanCount} names` : ""}${row.environment === "" ? "" : ` · ${row.environment}`}</span></span>`,
+      html`<span class="stacked"><a href=${`/certificates/${row.id}`} data-row-link>${breakable(row.commonName)}</a><span class="sub">${sideFacts(row)}</span></span>`,
   },
   { head: "Status", sort: "status", cell: (row) => badge({ status: row.status }) },
   { head: "Expires", sort: "notAfter", cell: (row) => expiryCell(row.expiresAt, now) },
@@ -99,9 +105,9 @@ const columns = (now: Date, selectable: boolean): Column<CertificateRow>[] => [
   { head: "Deployment", cell: (row) => deploymentCell(row, now) },
   {
     head: "Owner, issuer",
-    className: "minor",
+    className: "trim minor",
     cell: (row) =>
-      html`<span class="stacked"><span>${row.owner?.name ?? html`<span class="muted">nobody</span>`}</span><span class="sub">${row.issuer?.name ?? ""}</span></span>`,
+      html`<span class="stacked"><span title=${row.owner?.name}>${row.owner?.name ?? html`<span class="muted">nobody</span>`}</span><span class="sub" title=${row.issuer?.name}>${row.issuer?.name ?? ""}</span></span>`,
   },
 ]
 

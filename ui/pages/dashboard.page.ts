@@ -2,6 +2,7 @@
 import { type AttentionItem, attentionList } from "../parts/attention"
 import { badge } from "../parts/badge"
 import { bars, chartFrame, donut, lines } from "../parts/chart"
+import { type Evidence, seal } from "../parts/evidence"
 import { icon } from "../parts/icon"
 import { type Frame, layout, live, mayWork } from "../parts/layout"
 import { expiryCell } from "../parts/lifetime"
@@ -35,6 +36,13 @@ export interface DashboardProps {
     readonly expiresAt: Date
     readonly owner: string | null
     readonly renewsAt: Date | null
+  }[]
+  /** Places where the current version was seen on the wire a short time ago, newest first. */
+  readonly proofs: readonly {
+    readonly certificate: { readonly id: string; readonly commonName: string }
+    readonly target: { readonly name: string; readonly endpoint: string | null }
+    readonly agent: { readonly name: string }
+    readonly served: Evidence
   }[]
   readonly recentJobs: readonly JobRow[]
 }
@@ -193,6 +201,14 @@ const expiringNext = ({ expiringNext: rows, frame: { now } }: DashboardProps): M
           }${row.owner === null ? "" : ` · ${row.owner}`}</span></div>${expiryCell(row.expiresAt, now)}</li>`,
       )}</ul>`
 
+const proofList = ({ proofs, frame: { now } }: DashboardProps): Markup =>
+  proofs.length === 0
+    ? html`<p class="chart-empty">Nothing was seen on the wire lately.</p>`
+    : html`<ul class="brief">${proofs.map(
+        ({ certificate, target, agent, served }) =>
+          html`<li><div><a href=${`/certificates/${certificate.id}`}>${certificate.commonName}</a><span class="sub">${target.name}${target.endpoint === null ? "" : `, ${target.endpoint}`} · agent ${agent.name}</span></div>${seal("served", served, now)}</li>`,
+      )}</ul>`
+
 const recentJobs = ({ recentJobs: rows, frame: { now } }: DashboardProps): Markup =>
   rows.length === 0
     ? html`<p class="chart-empty">No job has run yet.</p>`
@@ -228,9 +244,10 @@ export const dashboardPage = (props: DashboardProps): Markup => {
         ${panel({ title: "Needs attention", id: "attention", className: urgent === 0 ? "attention-panel" : "attention-panel urgent", actions: urgent === 0 ? null : html`<span class="panel-count">${urgent}</span>` }, attentionList(attention, calmWords(props), frame.now))}
         ${statCards(props)}
         <div class="grid two">
+          ${panel({ title: "Expiring next", actions: html`<a href="/certificates?sort=notAfter">All by expiry</a>` }, expiringNext(props))}
+          ${panel({ title: "Seen on the wire" }, proofList(props))}
           ${panel({ title: "Status" }, statusChart(props))}
           ${panel({ title: "Expirations, next 90 days" }, expirationChart(props))}
-          ${panel({ title: "Expiring next", actions: html`<a href="/certificates?sort=notAfter">All by expiry</a>` }, expiringNext(props))}
           ${panel({ title: "Recent jobs", actions: html`<a href="/jobs">All jobs</a>` }, recentJobs(props))}
           ${panel({ title: "Job outcomes, last 30 days" }, jobChart(props))}
           ${panel({ title: "Issued, last 30 days" }, issuanceChart(props))}

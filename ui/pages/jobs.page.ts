@@ -1,7 +1,7 @@
 /** The job list: what waits, runs and failed, and the decisions that wait for a person. */
 import { badge, toneMark } from "../parts/badge"
 import { filterBar } from "../parts/filter-bar"
-import { isOpenJob, jobSubject } from "../parts/job-words"
+import { isOpenJob } from "../parts/job-words"
 import { type Frame, layout, live, mayWork } from "../parts/layout"
 import { isFiltered, type ListState, linkTo, type Paging } from "../parts/list-state"
 import { html, type Markup } from "../parts/markup"
@@ -39,10 +39,37 @@ const rowActions = (frame: Frame, job: JobRow): Markup => {
   }</span>`
 }
 
+/** What a deployment's look at the wire gave, in the place of a second date. */
+const outcome = ({ verification, scheduledAt }: JobRow, now: Date): Markup => {
+  switch (verification) {
+    case "success":
+      return html`<span class="proof proof-good">${toneMark("good")}verified</span>`
+    case "failed":
+      return html`<span class="proof proof-bad">${toneMark("bad")}not verified</span>`
+    case "skipped":
+      return html`<span class="sub">not checked</span>`
+    default:
+      return html`<span class="sub">scheduled ${timeAgo(scheduledAt, now)}</span>`
+  }
+}
+
 const moments = (job: JobRow, now: Date): Markup =>
   job.completedAt === null
     ? html`<span class="stacked"><span>${job.startedAt === null ? "not started" : html`started ${timeAgo(job.startedAt, now)}`}</span><span class="sub">scheduled ${timeAgo(job.scheduledAt, now)}</span></span>`
-    : html`<span class="stacked"><span>${timeAgo(job.completedAt, now)}</span><span class="sub">scheduled ${timeAgo(job.scheduledAt, now)}</span></span>`
+    : html`<span class="stacked"><span>${timeAgo(job.completedAt, now)}</span>${outcome(job, now)}</span>`
+
+/** The certificate, below it the target and the agent that works there. */
+const subject = ({ certificate, target, agent }: JobRow): Markup => {
+  const place =
+    agent === null
+      ? "on the server"
+      : html`${target === null ? "by" : `to ${target.name},`} <a href=${`/agents/${agent.id}`}>${agent.name}</a>`
+  return html`<span class="stacked">${
+    certificate === null
+      ? html`<span class="muted">no certificate</span>`
+      : html`<a href=${`/certificates/${certificate.id}`} title=${certificate.commonName}>${certificate.commonName}</a>`
+  }<span class="sub" title=${target === null || agent === null ? undefined : `to ${target.name}, ${agent.name}`}>${place}</span></span>`
+}
 
 const columns = (frame: Frame): Column<JobRow>[] => [
   {
@@ -60,20 +87,7 @@ const columns = (frame: Frame): Column<JobRow>[] => [
     cell: (job) =>
       html`<span class="stacked">${badge({ status: job.status })}<span class="sub">attempt ${job.attempts} of ${job.maxAttempts}</span></span>`,
   },
-  { head: "Certificate", cell: (job) => html`<span class="stacked">${jobSubject(job)}</span>` },
-  {
-    head: "Agent",
-    cell: (job) =>
-      job.agent === null
-        ? html`<span class="muted">server</span>`
-        : html`<a href=${`/agents/${job.agent.id}`}>${job.agent.name}</a>`,
-  },
-  {
-    head: "Verification",
-    className: "minor",
-    cell: (job) =>
-      job.verification === null ? html`<span class="muted">–</span>` : badge({ status: job.verification }),
-  },
+  { head: "Certificate, place", className: "trim", cell: subject },
   { head: "Completed", cell: (job) => moments(job, frame.now) },
   { head: "Actions", quietHead: true, className: "actions", cell: (job) => rowActions(frame, job) },
 ]

@@ -216,6 +216,14 @@ const dashboard = (frame: Frame, changes: Partial<DashboardProps> = {}): Dashboa
     failed: index % 9 === 4 ? 3 : index % 5 === 0 ? 1 : 0,
   })),
   issuance: days(30, -29).map(({ index, date }) => ({ date, issued: (index * 5) % 13 })),
+  proofs: [
+    {
+      certificate: { id: "mc-www", commonName: "www.example.com" },
+      target: { name: "edge-1 nginx", endpoint: "www.example.com:443" },
+      agent: { name: "edge-1" },
+      served: { state: "confirmed", observedAt: ago(720_000), observer: "edge-1", detail: "" },
+    },
+  ],
   expiringNext: [
     { ...reference("payments.example.com", 3.2), owner: "Payments", renewsAt: null },
     { ...reference("shop.example.com", 9), owner: "Web shop", renewsAt: ahead(1) },

@@ -8,7 +8,10 @@ import { timeAgo } from "./time"
 
 /** "certificate_renewal_triggered" as "Certificate renewal triggered"; API calls as "GET /path". */
 export const actionWords = (action: string): string => {
-  const words = action.replace(/^api_(\w+)$/, (_, method: string) => `API ${method.toUpperCase()}`).replaceAll("_", " ")
+  const words = action
+    .replace(/^api_(\w+)$/, (_, method: string) => `API ${method.toUpperCase()}`)
+    .replaceAll("_", " ")
+    .replace(/\b(csr|ca|pem|api)\b/g, (word) => word.toUpperCase())
   return words.charAt(0).toUpperCase() + words.slice(1)
 }
 

@@ -10,14 +10,13 @@ const expiryTone = (expiresAt: Date, now: Date): Tone => {
   return days < 7 ? "bad" : days < 30 ? "attention" : "good"
 }
 
-/** "in 23 days" as a badge when it is near, as plain text when it is not, with the date below. */
+/** "in 23 days" as a badge when it is near, as plain text when it is not, with the date below. Beside a word that says which. */
 export const expiryCell = (expiresAt: Date | null, now: Date): Markup => {
   if (expiresAt === null) return html`<span class="muted">not issued yet</span>`
   const tone = expiryTone(expiresAt, now)
   const words = relativeText(expiresAt, now)
-  const past = expiresAt.getTime() <= now.getTime()
   return html`<span class="stacked">${
-    tone === "good" ? html`<span>${words}</span>` : toneBadge({ tone, word: past ? `expired ${words}` : words })
+    tone === "good" ? html`<span>${words}</span>` : toneBadge({ tone, word: words })
   }<time class="sub" datetime=${expiresAt.toISOString()} title=${absoluteText(expiresAt)}>${dateText(expiresAt)}</time></span>`
 }
 
