@@ -81,7 +81,11 @@ export const startServer = async (env: Readonly<Record<string, string | undefine
       sealedRowsExist: await hasSealedRows(db),
     })
     const sealer = await (passphrase === known && earlySealer !== null ? earlySealer : openSealer({ passphrase }))
-    await openOneSealedRow(db, sealer.unseal)
+    // Proven before anything listens, on another thread while the rest is being opened.
+    const proof = openOneSealedRow(db, sealer.unseal).then(
+      () => null,
+      (error: unknown) => ({ error }),
+    )
 
     const { source: tls, ownCa } = await openTlsSource({
       tls: config.tls,
@@ -103,6 +107,8 @@ export const startServer = async (env: Readonly<Record<string, string | undefine
       serverId: serverIdIn(config.dataDir),
       caFingerprint: ownCa?.caFingerprint ?? "",
     })
+    const refuted = await proof
+    if (refuted !== null) throw refuted.error
     const firstKey = await wired.prepare()
     const listener = startListener({
       host: config.server.host,
