@@ -107,7 +107,18 @@ onEachDialect("the OpenAPI document", (openDb) => {
       required: true,
       content: { "application/json": { schema: { required: ["size"], properties: { when: { type: "string" } } } } },
     })
-    expect(Object.keys(add?.responses ?? {})).toEqual(["201", "400", "401", "403", "404", "429", "500"])
+    expect(Object.keys(add?.responses ?? {})).toEqual([
+      "201",
+      "400",
+      "401",
+      "403",
+      "404",
+      "409",
+      "413",
+      "429",
+      "500",
+      "503",
+    ])
     expect(add?.responses?.["201"]).toMatchObject({
       content: { "application/json": { schema: { $ref: "#/components/schemas/Thing" } } },
     })
