@@ -1,5 +1,5 @@
 /** SQL of observations: what was seen where, and when. */
-import { and, desc, eq, gt, inArray, lt, max, sql } from "drizzle-orm"
+import { and, desc, eq, gt, inArray, lt, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
 import type { Tables } from "../db/tables/tables"
 
@@ -31,15 +31,25 @@ export const observationStore = ({ t, read }: Db) => ({
     return rows.map((row) => row.observation)
   },
 
-  /** Certificates of which a place was last found to serve what it should, the newest sighting first. */
+  /**
+   * The certificate of each place that was last found to serve what it should, the newest sighting first. Follows the index of
+   * times and stops at the limit: grouping would read a day's sightings of the whole inventory.
+   */
   async lastSeenServing(since: Date, limit: number): Promise<string[]> {
-    const seenAt = max(t.observations.observedAt)
     const rows = await read
       .select({ certificateId: t.observations.certificateId })
       .from(t.observations)
-      .where(and(eq(t.observations.kind, "served"), eq(t.observations.ok, true), gt(t.observations.observedAt, since)))
-      .groupBy(t.observations.certificateId)
-      .orderBy(desc(seenAt))
+      .where(
+        and(
+          eq(t.observations.kind, "served"),
+          eq(t.observations.ok, true),
+          gt(t.observations.observedAt, since),
+          sql`not exists (select 1 from observations newer where newer.certificate_id = ${t.observations.certificateId}
+            and newer.target_id = ${t.observations.targetId} and newer.kind = 'served'
+            and newer.observed_at > ${t.observations.observedAt})`,
+        ),
+      )
+      .orderBy(desc(t.observations.observedAt), desc(t.observations.id))
       .limit(limit)
     return rows.map((row) => row.certificateId)
   },

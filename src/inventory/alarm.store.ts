@@ -3,7 +3,15 @@ import { and, asc, count, eq, gte, inArray, isNotNull, isNull, lt, min, notInArr
 import type { Db } from "../db/db"
 
 export const alarmStore = ({ t, read }: Pick<Db, "t" | "read">) => {
-  const { certificates, jobs, observations, deploymentTargets: targets, renewalPolicies, owners } = t
+  const {
+    certificates,
+    jobs,
+    observations,
+    deploymentTargets: targets,
+    renewalPolicies,
+    owners,
+    certificateProfiles: profiles,
+  } = t
   const isManaged = notInArray(certificates.status, ["Revoked", "Archived"])
   const reference = { id: certificates.id, commonName: certificates.commonName, expiresAt: certificates.expiresAt }
 
@@ -126,14 +134,23 @@ export const alarmStore = ({ t, read }: Pick<Db, "t" | "read">) => {
       read
         .select({
           ...reference,
+          status: certificates.status,
           renewAt: certificates.renewAt,
           source: certificates.source,
+          renewalPolicyId: certificates.renewalPolicyId,
+          certificateProfileId: certificates.certificateProfileId,
           autoRenew: renewalPolicies.autoRenew,
+          requiresApproval: profiles.requiresApproval,
+          isServed: sql<boolean>`exists (select 1 from certificate_target_mappings m
+            join deployment_targets d on d.id = m.target_id and d.retired_at is null
+            join agents a on a.id = d.agent_id and a.retired_at is null
+            where m.certificate_id = ${certificates.id})`.mapWith(Boolean),
           owner: owners.name,
         })
         .from(certificates)
         .innerJoin(renewalPolicies, eq(renewalPolicies.id, certificates.renewalPolicyId))
         .innerJoin(owners, eq(owners.id, certificates.ownerId))
+        .leftJoin(profiles, eq(profiles.id, certificates.certificateProfileId))
         .where(and(isManaged, gte(certificates.expiresAt, now)))
         .orderBy(asc(certificates.expiresAt), asc(certificates.id))
         .limit(limit),

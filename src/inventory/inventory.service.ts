@@ -83,6 +83,19 @@ export const inventoryService = (deps: Deps) => {
     return silenceMs < onlineMs ? "Online" : silenceMs < offlineMs ? "Stale" : "Offline"
   }
 
+  /** When and how a certificate renews, judged by the rules that the renewal check follows. */
+  const outlookOf = (
+    certificate: RenewalFacts,
+    rules: { readonly autoRenew: boolean; readonly requiresApproval: boolean },
+    isServed: boolean,
+  ): RenewalOutlook => {
+    const { status, source, renewAt } = certificate
+    if (status === "Archived" || status === "Revoked" || renewAt === null) return { kind: "none" }
+    if (isRenewedByItsClient(source)) return { kind: "client", protocol: source }
+    if (needsAgent && !isServed) return { kind: "manual" }
+    return { kind: rules.autoRenew && !rules.requiresApproval ? "automatic" : "approval", at: renewAt }
+  }
+
   return {
     healthOf,
     /** Whether the agent stands for a source inside the server and is no process of its own. */
@@ -204,7 +217,8 @@ export const inventoryService = (deps: Deps) => {
 
     /** Where the current version was seen on the wire last, the newest sighting first. */
     async proofs(limit: number) {
-      const ids = await observations.lastSeenServing(new Date(clock.now().getTime() - freshMs), 3 * limit)
+      const since = new Date(clock.now().getTime() - freshMs)
+      const ids = [...new Set(await observations.lastSeenServing(since, 3 * limit))]
       const [found, certificates] = await Promise.all([this.placesOf(ids), names.certificates(ids)])
       const nameOf = byId(certificates)
       return ids
@@ -220,18 +234,7 @@ export const inventoryService = (deps: Deps) => {
         .slice(0, limit)
     },
 
-    /** When and how a certificate renews, judged by the rules that the renewal check follows. */
-    outlookOf(
-      certificate: RenewalFacts,
-      rules: { readonly autoRenew: boolean; readonly requiresApproval: boolean },
-      isServed: boolean,
-    ): RenewalOutlook {
-      const { status, source, renewAt } = certificate
-      if (status === "Archived" || status === "Revoked" || renewAt === null) return { kind: "none" }
-      if (isRenewedByItsClient(source)) return { kind: "client", protocol: source }
-      if (needsAgent && !isServed) return { kind: "manual" }
-      return { kind: rules.autoRenew && !rules.requiresApproval ? "automatic" : "approval", at: renewAt }
-    },
+    outlookOf,
 
     /** Agents with how many certificates hang on them. */
     async dependentsOf(agentIds: readonly string[]) {
@@ -283,7 +286,13 @@ export const inventoryService = (deps: Deps) => {
         alarms.nextRenewal(now),
         alarms.expiringNext(now, limit),
       ])
-      return { nextRenewal: nextRenewal ?? null, expiringNext }
+      return {
+        nextRenewal: nextRenewal ?? null,
+        expiringNext: expiringNext.map(({ autoRenew, requiresApproval, isServed, ...row }) => ({
+          ...row,
+          renewal: outlookOf(row, { autoRenew, requiresApproval: requiresApproval === true }, isServed),
+        })),
+      }
     },
   }
 }

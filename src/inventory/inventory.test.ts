@@ -96,6 +96,26 @@ onEachDialect("the inventory", (openDb) => {
     expect(mismatches.map(({ id, targetName }) => [id, targetName])).toEqual([["mc-1", "web"]])
   })
 
+  test("what was seen on the wire is proof only while it is fresh, right and the newest sight", async () => {
+    const { db, inventory } = await place()
+    const proven = async () =>
+      (await inventory.proofs(5)).map(({ certificate, target }) => [certificate.id, target.name])
+    await observe(db, seen("new", { observedAt: inDays(-2) }))
+    expect(await proven()).toEqual([])
+    await observe(db, seen("new", { observedAt: inDays(-0.5) }))
+    await insertCertificate(db, { id: "mc-2", status: "Active", expiresAt: inDays(60) })
+    await mapTarget(db, "mc-2", "tgt-1")
+    await insertVersion(db, "mc-2", "agent-1", "second", inDays(-1))
+    await observe(db, seen("second", { certificateId: "mc-2", observedAt: inDays(-0.1) }))
+    expect(await proven()).toEqual([
+      ["mc-2", "web"],
+      ["mc-1", "web"],
+    ])
+    expect(await inventory.proofs(1)).toHaveLength(1)
+    await observe(db, seen("stranger", { ok: false, observedAt: inDays(-0.05) }))
+    expect(await proven()).toEqual([["mc-2", "web"]])
+  })
+
   test("a place shows its newest deployment, and a failed one raises its voice until another succeeds", async () => {
     const { db, inventory } = await place()
     const job = { type: "Deployment", certificateId: "mc-1", targetId: "tgt-1", agentId: "agent-1" } as const
@@ -145,7 +165,9 @@ onEachDialect("the inventory", (openDb) => {
     expect(await inventory.failedAttempts(["mc-1", "mc-late"])).toEqual([{ certificateId: "mc-1", attempts: 3 }])
     const { nextRenewal, expiringNext } = await inventory.ahead(5)
     expect(nextRenewal).toEqual({ id: "mc-1", commonName: "www.example.com", renewAt: inDays(30) })
-    expect(expiringNext.map(({ id, owner }) => [id, owner])).toEqual([["mc-1", "owner"]])
+    expect(expiringNext.map(({ id, owner, renewal }) => [id, owner, renewal])).toEqual([
+      ["mc-1", "owner", { kind: "automatic", at: inDays(30) }],
+    ])
   })
 
   test("gives names for ids, and what forms choose from", async () => {

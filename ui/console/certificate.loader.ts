@@ -16,6 +16,7 @@ type Job = Awaited<ReturnType<JobService["get"]>>
 export const expiringMs = 30 * 86_400_000
 const jobsRead = 50
 const jobsShown = 10
+const eventsShown = 12
 
 /** The status as lists, charts and pages show it: Active is judged by the date. */
 export const shownStatus = ({ status, expiresAt }: Pick<Certificate, "status" | "expiresAt">, now: Date): string => {
@@ -113,6 +114,7 @@ const versionRows = (
   versions: readonly Version[],
   agents: ReadonlyMap<string, { id: string; name: string }>,
   places: readonly Place[],
+  now: Date,
 ): VersionRow[] => {
   const serving = new Set(places.filter(({ target }) => !target.retired).map(({ agent }) => agent.id))
   const seen = new Set<string>()
@@ -132,6 +134,7 @@ const versionRows = (
           ? null
           : (agents.get(version.agentId) ?? { id: version.agentId, name: version.agentId }),
       isCurrent: isNewest && (serving.size === 0 || serving.has(holder)),
+      isDeployable: !isNewest && version.notAfter > now && serving.has(holder),
       createdAt: version.createdAt,
     }
   })
@@ -148,7 +151,7 @@ export const loadCertificate = async (
     certificates.versions(id, { limit: 50, offset: 0 }),
     jobs.list({ certificateId: id }, { limit: jobsRead, offset: 0 }),
     inventory.placesOf([id]),
-    audit.list({ resourceType: "certificate", resourceId: id }, { page: 1, per_page: 20 }),
+    audit.list({ resourceType: "certificate", resourceId: id }, { page: 1, per_page: eventsShown }),
     inventory.referencesOf([certificate]),
     inventory.failedAttempts([id]),
   ])
@@ -208,7 +211,7 @@ export const loadCertificate = async (
   return {
     certificate: view,
     steps: lifeSteps(certificate, versions.rows, recent.rows, targets),
-    versions: versionRows(versions.rows, agents, targets),
+    versions: versionRows(versions.rows, agents, targets, now),
     jobs: rows,
     audit: history,
     canRevoke: false,

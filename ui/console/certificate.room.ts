@@ -3,7 +3,7 @@ import { Hono } from "hono"
 import { AppError } from "../../src/errors"
 import type { ApiEnv } from "../../src/server/operation"
 import { certificatePage } from "../pages/certificate.page"
-import { archiveQuestion, forceRenewQuestion } from "../pages/certificate.questions"
+import { archiveQuestion, deployVersionQuestion, forceRenewQuestion } from "../pages/certificate.questions"
 import { confirmPage } from "../pages/confirm.page"
 import type { Question } from "../parts/confirm"
 import { loadCertificate } from "./certificate.loader"
@@ -45,6 +45,14 @@ export const certificateRoom = (deps: ConsoleDeps) => {
         "content-disposition": `attachment; filename="${fileName(commonName)}.pem"`,
       })
     })
+    .get("/certificates/:id/deploy", async (c) => {
+      const id = c.req.param("id")
+      const wanted = queryOf(c).get("version_id")
+      const { versions } = await loadCertificate(deps, id, clock.now())
+      const version = versions.find((one) => one.id === wanted && one.isDeployable)
+      if (version === undefined) throw new AppError("not_found", "there is no such version that could be deployed")
+      return ask(c, id, (subject) => deployVersionQuestion(subject, version, clock.now()))
+    })
     .get("/certificates/:id/renew", (c) => ask(c, c.req.param("id"), forceRenewQuestion))
     .get("/certificates/:id/archive", (c) => ask(c, c.req.param("id"), archiveQuestion))
     .post("/certificates/:id/renew", async (c) => {
@@ -63,7 +71,10 @@ export const certificateRoom = (deps: ConsoleDeps) => {
       allow(c, "operator")
       const id = c.req.param("id")
       const form = await formOf(c)
-      const wanted = { targetId: form.text("target_id") || undefined, versionId: form.text("version_id") || undefined }
+      const wanted = {
+        targetId: form.text("target_id") || undefined,
+        versionId: form.text("version_id") || queryOf(c).get("version_id") || undefined,
+      }
       const { jobIds } = await deployments.deploy(id, wanted, c.get("actor"))
       return redirect(c, `/certificates/${id}`, {
         key: "deployment-started",

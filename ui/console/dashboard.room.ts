@@ -2,7 +2,7 @@
 import { Hono } from "hono"
 import { isRenewedByItsClient } from "../../src/certificates/certificate.machine"
 import type { ApiEnv } from "../../src/server/operation"
-import { dashboardPage } from "../pages/dashboard.page"
+import { type DashboardProps, dashboardPage } from "../pages/dashboard.page"
 import type { AttentionItem } from "../parts/attention"
 import { type ConsoleDeps, frameOf, page } from "./room"
 import { jobRows } from "./rows"
@@ -103,7 +103,18 @@ const attentionOf = async ({ stats, inventory }: ConsoleDeps, notificationsDead:
 }
 
 export const dashboardRoom = (deps: ConsoleDeps) => {
-  const { stats, inventory, jobs } = deps
+  const { stats, inventory, jobs, agents } = deps
+
+  /** How far somebody has come who has no certificate yet. */
+  const setup = async (): Promise<DashboardProps["setup"]> => {
+    const [joined, targets] = await Promise.all([
+      agents.list(undefined, { limit: 20, offset: 0 }),
+      inventory.targetChoices(),
+    ])
+    const agent = joined.rows.find(({ id }) => !inventory.isBuiltIn(id))
+    return { agent: agent === undefined ? null : { id: agent.id, name: agent.name }, targets: targets.length }
+  }
+
   return new Hono<ApiEnv>().get("/", async (c) => {
     const summary = await stats.summary()
     const [frame, attention, byStatus, expirations, jobTrend, issuance, ahead, recent, proofs] = await Promise.all([
@@ -139,11 +150,13 @@ export const dashboardRoom = (deps: ConsoleDeps) => {
         expiringNext: expiringNext.flatMap((row) =>
           dated(row).map((certificate) => ({
             ...certificate,
+            status: row.status,
             owner: row.owner,
-            renewsAt: row.autoRenew && !isRenewedByItsClient(row.source) ? row.renewAt : null,
+            renewal: row.renewal,
           })),
         ),
         proofs,
+        setup: summary.totalCertificates === 0 ? await setup() : null,
         recentJobs: await jobRows(inventory, recent.rows),
       }),
     )

@@ -5,9 +5,11 @@ import { mountIslands } from "./mount"
 import { startRelativeTimes } from "./relative-times.behaviour"
 import { startRows } from "./rows.behaviour"
 import { startShortcuts } from "./shortcuts.behaviour"
+import { startUnsentForms } from "./unsent-form.behaviour"
 
 startDialogs()
 startForms()
+startUnsentForms()
 startRows()
 startShortcuts()
 startRelativeTimes()

@@ -81,7 +81,10 @@ export const newCertificatePage = ({
         ${selectField({ ...bound("renewal_policy_id"), label: "Renewal policy", required: true, options: options.renewalPolicies, empty: "Choose a renewal policy" })}
       </fieldset>
       <fieldset class="panel"><legend>Responsibility</legend>
-        <div class="form-pair">
+        ${
+          options.owners.length + options.teams.length === 0
+            ? null
+            : html`<div class="form-pair">
           ${
             options.owners.length === 0
               ? null
@@ -104,7 +107,8 @@ export const newCertificatePage = ({
                   empty: "Choose a team",
                 })
           }
-        </div>
+        </div>`
+        }
         ${newPeople(options, values, bound)}
         ${textField({ ...bound("environment"), label: "Environment", list: "environments", placeholder: "production" })}
         <datalist id="environments">${environments.map((name) => html`<option value=${name}></option>`)}</datalist>

@@ -11,11 +11,11 @@ import { headlineOf, type Standing } from "../parts/headline"
 import { icon } from "../parts/icon"
 import { type Frame, isAdmin, layout, live, mayWork } from "../parts/layout"
 import { lifetimeBar } from "../parts/lifetime"
-import { html, type Markup } from "../parts/markup"
+import { breakable, html, type Markup } from "../parts/markup"
 import { empty, facts, panel } from "../parts/panel"
 import { type Column, dataTable } from "../parts/table"
 import { dateOf, dateText, relativeText, timeAgo } from "../parts/time"
-import { archiveQuestion, forceRenewQuestion, revokeQuestion } from "./certificate.questions"
+import { archiveQuestion, deployVersionQuestion, forceRenewQuestion, revokeQuestion } from "./certificate.questions"
 import type { AuditRow, JobRow, Named } from "./views"
 
 export interface VersionRow {
@@ -28,6 +28,8 @@ export interface VersionRow {
   readonly agent: Named | null
   /** The newest of its agent. */
   readonly isCurrent: boolean
+  /** An earlier one that could be put back: still valid, and its agent serves a target. */
+  readonly isDeployable: boolean
   readonly createdAt: Date
 }
 
@@ -180,35 +182,47 @@ const targetRows = ({ frame, certificate }: CertificateProps): Markup => {
   })}</ul>`
 }
 
-const versionColumns = (now: Date): Column<VersionRow>[] => [
-  {
-    head: "Serial",
-    className: "lead",
-    cell: (version) =>
-      html`<span class="stacked"><code class="clip" title=${version.serial}>${version.serial}</code><span class="sub">${version.key}, ${version.agent === null ? "key on the server" : `key on ${version.agent.name}`}</span></span>`,
-  },
-  {
-    head: "State",
-    cell: (version) =>
-      version.isCurrent ? toneBadge({ tone: "good", word: "Current" }) : html`<span class="muted">replaced</span>`,
-  },
-  {
-    head: "Valid",
-    cell: (version) =>
-      html`<span class="stacked"><span>${dateText(version.notBefore, now)} – ${dateText(version.notAfter, now)}</span><span class="sub">${version.notAfter.getTime() > now.getTime() ? "expires" : "expired"} ${relativeText(version.notAfter, now)}</span></span>`,
-  },
-  {
-    head: "SHA-256",
-    className: "minor",
-    cell: (version) => html`<code title=${version.fingerprint}>${version.fingerprint.slice(0, 8)}…</code>`,
-  },
-]
+const versionColumns = ({ frame, certificate }: CertificateProps): Column<VersionRow>[] => {
+  const { now } = frame
+  const mayDeploy = mayWork(frame) && !isClosed(certificate)
+  return [
+    {
+      head: "Serial",
+      className: "lead",
+      cell: (version) =>
+        html`<span class="stacked"><code class="clip" title=${version.serial}>${version.serial}</code><span class="sub">${version.key}, ${version.agent === null ? "key on the server" : `key on ${version.agent.name}`}</span><span class="sub" title=${version.fingerprint}>SHA-256 <code>${version.fingerprint.slice(0, 16)}…</code></span></span>`,
+    },
+    {
+      head: "Valid",
+      cell: (version) =>
+        html`<span class="stacked"><span>${dateText(version.notBefore, now)} – ${dateText(version.notAfter, now)}</span><span class="sub">${version.notAfter.getTime() > now.getTime() ? "expires" : "expired"} ${relativeText(version.notAfter, now)}</span></span>`,
+    },
+    {
+      head: "State",
+      cell: (version) =>
+        version.isCurrent
+          ? toneBadge({ tone: "good", word: "Current" })
+          : html`<span class="stacked"><span class="muted">replaced</span>${
+              mayDeploy && version.isDeployable
+                ? askLink(
+                    deployVersionQuestion(certificate, version, now),
+                    `/certificates/${certificate.id}/deploy?version_id=${version.id}`,
+                    { label: "Deploy this version", className: "small" },
+                  )
+                : null
+            }</span>`,
+    },
+  ]
+}
 
 const details = ({ certificate, versions }: CertificateProps): Markup => {
   const current = versions.find(({ isCurrent }) => isCurrent)
   return facts([
     ["Status", badge({ status: certificate.status })],
-    ["Names", html`<ul class="names">${certificate.sans.map((san) => html`<li>${copyable(san, "name")}</li>`)}</ul>`],
+    [
+      "Names",
+      html`<ul class="names">${certificate.sans.map((san) => html`<li>${copyable(san, "name", breakable(san))}</li>`)}</ul>`,
+    ],
     ["Id", copyable(certificate.id, "id")],
     ["Issuer", certificate.issuer?.name ?? null],
     ["Key", current?.key ?? null],
@@ -235,8 +249,8 @@ const ownership = ({ frame: { now }, certificate }: CertificateProps): Markup =>
         ? null
         : `${certificate.profile.name}${certificate.profile.maxTtlWords === null ? "" : `, max ${certificate.profile.maxTtlWords}`}`,
     ],
-    ["Last renewal", timeAgo(certificate.lastRenewalAt, now)],
-    ["Last deployment", timeAgo(certificate.lastDeploymentAt, now)],
+    ["Renewed", timeAgo(certificate.lastRenewalAt, now)],
+    ["Deployed", timeAgo(certificate.lastDeploymentAt, now)],
     ["Created", timeAgo(certificate.createdAt, now)],
     ["Changed", timeAgo(certificate.updatedAt, now)],
     [
@@ -247,11 +261,14 @@ const ownership = ({ frame: { now }, certificate }: CertificateProps): Markup =>
     ],
   ])
 
-const questions = ({ frame, certificate, canRevoke }: CertificateProps): Question[] =>
+const questions = ({ frame, certificate, versions, canRevoke }: CertificateProps): Question[] =>
   mayWork(frame)
     ? [
         archiveQuestion(certificate),
         forceRenewQuestion(certificate),
+        ...(isClosed(certificate) ? [] : versions)
+          .filter(({ isDeployable }) => isDeployable)
+          .map((version) => deployVersionQuestion(certificate, version, frame.now)),
         ...(canRevoke && isAdmin(frame) ? [revokeQuestion(certificate)] : []),
       ]
     : []
@@ -262,7 +279,7 @@ export const certificatePage = (props: CertificateProps): Markup => {
     frame,
     {
       title: certificate.commonName,
-      heading: html`<span class="break">${certificate.commonName}</span>`,
+      heading: html`<span class="break">${breakable(certificate.commonName)}</span>`,
       subtitle: certificate.name === certificate.commonName ? undefined : certificate.name,
       up: { label: "Certificates", href: "/certificates" },
       actions: actions(props),
@@ -286,7 +303,7 @@ export const certificatePage = (props: CertificateProps): Markup => {
                   })
                 : dataTable({
                     caption: "Versions",
-                    columns: versionColumns(frame.now),
+                    columns: versionColumns(props),
                     rows: versions,
                     rowId: (version) => version.id,
                   }),
@@ -305,6 +322,7 @@ export const certificatePage = (props: CertificateProps): Markup => {
                   })
                 : jobsTable(jobs, frame.now, ["certificate"]),
             )}
+            ${panel({ title: "Audit trail", actions: html`<a href=${`/audit?resource_id=${certificate.id}`}>All events</a>` }, auditList(audit, frame.now))}
           </div>
           <div class="side-column">
             ${panel({ title: "Details" }, details(props))}
@@ -320,7 +338,6 @@ export const certificatePage = (props: CertificateProps): Markup => {
                     ]),
                   )
             }
-            ${panel({ title: "Audit trail", actions: html`<a href=${`/audit?resource_id=${certificate.id}`}>All events</a>` }, auditList(audit, frame.now))}
           </div>
         </div>`,
     )}${questions(props).map(askDialog)}`,

@@ -2,6 +2,7 @@
 import type { Question } from "../parts/confirm"
 import { selectField } from "../parts/form"
 import { html } from "../parts/markup"
+import { dateOf, dateText, relativeText } from "../parts/time"
 
 interface Subject {
   readonly id: string
@@ -24,7 +25,7 @@ const reasons = [
 const placesText = ({ targets }: Subject): string =>
   targets.length === 0
     ? "It is mapped to no target."
-    : `It is mapped to ${targets.length} ${targets.length === 1 ? "target" : "targets"}, which keep serving it until it is replaced there.`
+    : `It is mapped to ${targets.length} ${targets.length === 1 ? "target, which keeps" : "targets, which keep"} serving it until it is replaced there.`
 
 export const revokeQuestion = (certificate: Subject): Question => ({
   id: "ask-revoke",
@@ -52,6 +53,23 @@ export const archiveQuestion = (certificate: Subject): Question => ({
   action: `/certificates/${certificate.id}/archive`,
   confirmLabel: "Archive certificate",
   danger: true,
+})
+
+interface EarlierVersion {
+  readonly id: string
+  readonly serial: string
+  readonly notBefore: Date
+  readonly notAfter: Date
+  readonly agent: { readonly name: string } | null
+}
+
+export const deployVersionQuestion = (certificate: Subject, version: EarlierVersion, now: Date): Question => ({
+  id: `ask-deploy-${version.id}`,
+  title: `Deploy the version of ${dateText(version.notBefore, now)} again?`,
+  text: html`<p>Every target of ${certificate.commonName} on ${version.agent?.name ?? "its agent"} goes back to this version, with the key that belongs to it. It expires ${relativeText(version.notAfter, now)}, on ${dateOf(version.notAfter, now)}. The next renewal replaces it.</p><p>Serial <code>${version.serial}</code></p>`,
+  action: `/certificates/${certificate.id}/deploy?version_id=${version.id}`,
+  confirmLabel: "Deploy this version",
+  danger: false,
 })
 
 export const forceRenewQuestion = (certificate: Subject): Question => ({

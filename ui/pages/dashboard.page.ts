@@ -2,14 +2,15 @@
 import { type AttentionItem, attentionList } from "../parts/attention"
 import { badge } from "../parts/badge"
 import { bars, chartFrame, donut, lines } from "../parts/chart"
+import { commandBox } from "../parts/copyable"
 import { type Evidence, seal } from "../parts/evidence"
 import { icon } from "../parts/icon"
 import { type Frame, layout, live, mayWork } from "../parts/layout"
 import { expiryCell } from "../parts/lifetime"
-import { html, type Markup } from "../parts/markup"
-import { empty, panel } from "../parts/panel"
+import { classes, html, type Markup } from "../parts/markup"
+import { panel } from "../parts/panel"
 import { dateText, relativeText, timeAgo } from "../parts/time"
-import type { JobRow } from "./views"
+import type { JobRow, Named, RenewalOutlook } from "./views"
 
 export interface DashboardProps {
   readonly frame: Frame
@@ -34,8 +35,9 @@ export interface DashboardProps {
     readonly id: string
     readonly commonName: string
     readonly expiresAt: Date
+    readonly status: string
     readonly owner: string | null
-    readonly renewsAt: Date | null
+    readonly renewal: RenewalOutlook
   }[]
   /** Places where the current version was seen on the wire a short time ago, newest first. */
   readonly proofs: readonly {
@@ -45,6 +47,8 @@ export interface DashboardProps {
     readonly served: Evidence
   }[]
   readonly recentJobs: readonly JobRow[]
+  /** What is there before the first certificate; null once there is one. */
+  readonly setup: { readonly agent: Named | null; readonly targets: number } | null
 }
 
 const statCard = (card: { label: string; value: Markup; href: string; tone?: string; note: string }): Markup =>
@@ -73,7 +77,8 @@ const statCards = ({ summary }: DashboardProps): Markup => {
       value: html`${summary.activeAgents}<small> of ${summary.totalAgents}</small>`,
       href: "/agents",
       tone: offline > 0 ? "stat-attention" : "",
-      note: offline === 0 ? "all reporting" : `${offline} not reporting`,
+      note:
+        summary.totalAgents === 0 ? "none has joined" : offline === 0 ? "all reporting" : `${offline} not reporting`,
     })}
     ${statCard({ label: "Open jobs", value: summary.pendingJobs, href: "/jobs?status=open", note: "waiting or running" })}
     ${summary.notificationsDead === 0 ? null : statCard({ label: "Dead notifications", value: summary.notificationsDead, href: "/audit", tone: "stat-bad", note: "not delivered" })}
@@ -187,27 +192,47 @@ const issuanceChart = ({ issuance, frame: { now } }: DashboardProps): Markup => 
   })
 }
 
+/** What happens before it lapses; what does not go by itself says so. */
+const renewalWords = (status: string, renewal: RenewalOutlook, now: Date): string => {
+  if (status === "Failed") return "renewal failed"
+  if (status === "RenewalInProgress") return "renewal is under way"
+  switch (renewal.kind) {
+    case "automatic":
+      return renewal.at.getTime() <= now.getTime()
+        ? "renewal is due"
+        : `renews by itself ${relativeText(renewal.at, now)}`
+    case "approval":
+      return renewal.at.getTime() <= now.getTime()
+        ? "renewal needs approval"
+        : `needs approval ${relativeText(renewal.at, now)}`
+    case "manual":
+      return "renews only by hand"
+    case "client":
+      return `renewed by its ${renewal.protocol} client`
+    case "none":
+      return "no renewal planned"
+  }
+}
+
 const expiringNext = ({ expiringNext: rows, frame: { now } }: DashboardProps): Markup =>
   rows.length === 0
     ? html`<p class="chart-empty">No certificate has been issued yet.</p>`
     : html`<ul class="brief">${rows.map(
         (row) =>
-          html`<li><div><a href=${`/certificates/${row.id}`}>${row.commonName}</a><span class="sub">${
-            row.renewsAt === null
-              ? "no automatic renewal"
-              : row.renewsAt.getTime() <= now.getTime()
-                ? "renewal is due"
-                : `renews by itself ${relativeText(row.renewsAt, now)}`
-          }${row.owner === null ? "" : ` · ${row.owner}`}</span></div>${expiryCell(row.expiresAt, now)}</li>`,
+          html`<li><div><a href=${`/certificates/${row.id}`}>${row.commonName}</a><span class="sub">${renewalWords(
+            row.status,
+            row.renewal,
+            now,
+          )}${row.owner === null ? "" : ` · ${row.owner}`}</span></div>${expiryCell(row.expiresAt, now)}</li>`,
       )}</ul>`
 
 const proofList = ({ proofs, frame: { now } }: DashboardProps): Markup =>
   proofs.length === 0
-    ? html`<p class="chart-empty">Nothing was seen on the wire lately.</p>`
+    ? html`<p class="chart-empty">No endpoint was seen serving its certificate lately. Agents look after every deployment.</p>`
     : html`<ul class="brief">${proofs.map(
         ({ certificate, target, agent, served }) =>
-          html`<li><div><a href=${`/certificates/${certificate.id}`}>${certificate.commonName}</a><span class="sub">${target.name}${target.endpoint === null ? "" : `, ${target.endpoint}`} · agent ${agent.name}</span></div>${seal("served", served, now)}</li>`,
-      )}</ul>`
+          html`<li><div><a href=${`/certificates/${certificate.id}`}>${certificate.commonName}</a><span class="sub" title=${target.endpoint}>${target.name} · agent ${agent.name}</span></div>${seal("served", served, now)}</li>`,
+      )}</ul><p class="hint">Read from a TLS handshake within the last 26 hours, and equal to what was deployed.</p>`
 
 const recentJobs = ({ recentJobs: rows, frame: { now } }: DashboardProps): Markup =>
   rows.length === 0
@@ -224,22 +249,61 @@ const calmWords = ({ nextRenewal, summary, frame: { now } }: DashboardProps): Ma
       : html`The next renewal happens by itself ${relativeText(nextRenewal.at, now)}: <a href=${`/certificates/${nextRenewal.id}`}>${nextRenewal.commonName}</a>.`
   }`
 
-const firstRun = (frame: Frame): Markup =>
-  html`<div class="panel"><div class="panel-body">${empty({
-    icon: "certificate",
-    title: "No certificates yet",
-    text: "Connect an agent on the host that serves TLS, then add the first certificate. It is issued, deployed and verified from there on.",
-    action: mayWork(frame)
-      ? html`<a class="button primary" href="/certificates/new">${icon("plus")}Add a certificate</a><a class="button" href="/agents/join">Connect an agent</a>`
-      : undefined,
-  })}</div></div>`
+const targetCommand = (agentId: string): string =>
+  `certctl targets create --name "web server" --type NGINX --agent-id ${agentId} --config '{
+  "cert_path": "/etc/nginx/tls/site.pem",
+  "key_path": "/etc/nginx/tls/site.key",
+  "verify_host": "www.example.com"
+}'`
+
+/** The way to the first certificate, with what is done already. */
+const firstRun = ({ frame, setup }: DashboardProps): Markup => {
+  const agent = setup?.agent ?? null
+  const hasTarget = (setup?.targets ?? 0) > 0
+  const steps: readonly { title: string; isDone: boolean; text: Markup; action?: Markup }[] = [
+    {
+      title: "Connect an agent",
+      isDone: agent !== null,
+      text:
+        agent === null
+          ? "It runs on the host that serves TLS, makes the keys there, installs what is issued and looks at what is served."
+          : html`<a href=${`/agents/${agent.id}`}>${agent.name}</a> has joined.`,
+      action: html`<a class="button primary" href="/agents/join">Connect an agent</a>`,
+    },
+    {
+      title: "Make a target",
+      isDone: hasTarget,
+      text: hasTarget
+        ? `${setup?.targets} ${setup?.targets === 1 ? "target is" : "targets are"} there.`
+        : "It says where the agent puts the certificate and how the service takes it up. For NGINX, on the server's host:",
+      action: commandBox(targetCommand(agent?.id ?? "AGENT_ID"), "Command that makes a target"),
+    },
+    {
+      title: "Add a certificate",
+      isDone: false,
+      text: "It is issued, deployed and verified at once, and renewed from then on.",
+      action: html`<a class=${classes("button", agent !== null && hasTarget && "primary")} href="/certificates/new">${icon("plus")}Add a certificate</a>`,
+    },
+  ]
+  const next = steps.find(({ isDone }) => !isDone)
+  return panel(
+    { title: "From here to the first certificate", className: "attention-panel" },
+    html`<ol class="setup">${steps.map(
+      (step, index) =>
+        html`<li class=${classes(step.isDone && "done", step === next && "next")}>
+          <span class="setup-mark">${step.isDone ? html`${icon("check")}<span class="visually-hidden">done</span>` : index + 1}</span>
+          <div><h3>${step.title}</h3><p>${step.text}</p>${step.isDone || !mayWork(frame) ? null : html`<div class="setup-action">${step.action}</div>`}</div>
+        </li>`,
+    )}</ol>`,
+  )
+}
 
 export const dashboardPage = (props: DashboardProps): Markup => {
   const { frame, attention, summary } = props
   const urgent = attention.length
   const body =
     summary.totalCertificates === 0 && urgent === 0
-      ? html`${firstRun(frame)}${statCards(props)}`
+      ? html`${firstRun(props)}${statCards(props)}`
       : html`
         ${panel({ title: "Needs attention", id: "attention", className: urgent === 0 ? "attention-panel" : "attention-panel urgent", actions: urgent === 0 ? null : html`<span class="panel-count">${urgent}</span>` }, attentionList(attention, calmWords(props), frame.now))}
         ${statCards(props)}

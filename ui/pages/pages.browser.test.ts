@@ -41,7 +41,11 @@ const answer = (request: Request): Response => {
     })
     return new Response(stream, { headers: { "content-type": "text/event-stream" } })
   }
-  const page = samplePages[pathname.slice(1)]
+  if (request.method === "POST") {
+    const to = pathname === "/login" ? "/certificate-new" : "/login?next=/certificate-new"
+    return new Response(null, { status: 303, headers: { location: to } })
+  }
+  const page = samplePages[pathname === "/login" ? "sign-in-expired" : pathname.slice(1)]
   if (page === undefined) return new Response("not found", { status: 404 })
   const html = renderDocument(page())
   return new Response(replaced === null ? html : replaced(html), {
@@ -157,6 +161,30 @@ describe.skipIf(!isThere)("in a browser", () => {
     expect(await dialog.locator("input[name=confirm]:invalid").count()).toBe(0)
     await page.keyboard.press("Escape")
     await dialog.waitFor({ state: "hidden" })
+    await context.close()
+  }, 30_000)
+
+  test("what was typed is there again after the session ended under it, once", async () => {
+    const context = await browser.newContext()
+    const { page } = await opened(context, "certificate-new")
+    await page.getByLabel("Common name").fill("www.example.com")
+    await page.getByLabel("Name in certctl").fill("site")
+    for (const name of ["Issuer", "Renewal policy", "Owner", "Team"]) {
+      await page.getByLabel(name, { exact: true }).selectOption({ index: 1 })
+    }
+    await page.getByLabel("Issue and deploy now").uncheck()
+    await page.getByRole("button", { name: "Create certificate" }).click()
+    await page.getByText("Session expired").waitFor()
+    await page.getByLabel("API key").fill("key")
+    await page.getByRole("button", { name: "Sign in" }).click()
+    await page.waitForURL("**/certificate-new")
+    await page.waitForFunction(
+      () => document.querySelector<HTMLInputElement>("#common_name")?.value === "www.example.com",
+    )
+    expect(await page.getByLabel("Issue and deploy now").isChecked()).toBe(false)
+    expect(await page.evaluate(() => JSON.stringify({ ...sessionStorage }))).toBe("{}")
+    await page.goto(`${server.url.origin}/certificate-new`)
+    expect(await page.getByLabel("Common name").inputValue()).toBe("")
     await context.close()
   }, 30_000)
 

@@ -225,13 +225,34 @@ const dashboard = (frame: Frame, changes: Partial<DashboardProps> = {}): Dashboa
     },
   ],
   expiringNext: [
-    { ...reference("payments.example.com", 3.2), owner: "Payments", renewsAt: null },
-    { ...reference("shop.example.com", 9), owner: "Web shop", renewsAt: ahead(1) },
-    { ...reference("legacy-vpn.example.com", 17), owner: "Network", renewsAt: null },
-    { ...reference("www.example.com", 21), owner: "Web shop", renewsAt: ahead(4) },
-    { ...reference("mail.example.com", 44), owner: null, renewsAt: ahead(14) },
+    {
+      ...reference("payments.example.com", 3.2),
+      status: "Failed",
+      owner: "Payments",
+      renewal: { kind: "automatic", at: ago(DAY) },
+    },
+    {
+      ...reference("shop.example.com", 9),
+      status: "Active",
+      owner: "Web shop",
+      renewal: { kind: "automatic", at: ago(27 * DAY) },
+    },
+    { ...reference("legacy-vpn.example.com", 17), status: "Active", owner: "Network", renewal: { kind: "manual" } },
+    {
+      ...reference("www.example.com", 21),
+      status: "Active",
+      owner: "Web shop",
+      renewal: { kind: "approval", at: ago(DAY) },
+    },
+    {
+      ...reference("mail.example.com", 44),
+      status: "Active",
+      owner: null,
+      renewal: { kind: "automatic", at: ahead(14) },
+    },
   ],
   recentJobs: jobs.slice(0, 5),
+  setup: null,
   ...changes,
 })
 
@@ -392,6 +413,7 @@ const certificate = (
       key: "ECDSA 256",
       agent: { id: "agent-edge-1", name: "edge-1" },
       isCurrent: true,
+      isDeployable: false,
       createdAt: ago(19 * DAY),
     },
     {
@@ -403,6 +425,7 @@ const certificate = (
       key: "ECDSA 256",
       agent: { id: "agent-edge-2", name: "edge-2" },
       isCurrent: true,
+      isDeployable: false,
       createdAt: ago(19 * DAY),
     },
     {
@@ -412,8 +435,9 @@ const certificate = (
       notBefore: ago(80 * DAY),
       notAfter: ahead(10),
       key: "RSA 2048",
-      agent: null,
+      agent: { id: "agent-edge-1", name: "edge-1" },
       isCurrent: false,
+      isDeployable: true,
       createdAt: ago(80 * DAY),
     },
   ],
@@ -538,6 +562,7 @@ export const samplePages: Readonly<Record<string, () => Markup>> = {
           pendingJobs: 0,
           notificationsDead: 0,
         },
+        setup: { agent: { id: "agent-edge-1", name: "edge-1" }, targets: 0 },
       }),
     ),
   certificates: () =>

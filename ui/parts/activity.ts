@@ -6,12 +6,12 @@ import { html, type Markup } from "./markup"
 import { type Column, dataTable } from "./table"
 import { timeAgo } from "./time"
 
-/** "certificate_renewal_triggered" as "Certificate renewal triggered"; API calls as "GET /path". */
+/** "csr_submitted" as "CSR submitted"; API calls as "API GET". */
 export const actionWords = (action: string): string => {
   const words = action
-    .replace(/^api_(\w+)$/, (_, method: string) => `API ${method.toUpperCase()}`)
+    .replace(/^api_(get|put|post|patch|delete|head|options)$/, (_, method: string) => `API ${method.toUpperCase()}`)
     .replaceAll("_", " ")
-    .replace(/\b(csr|ca|pem|api)\b/g, (word) => word.toUpperCase())
+    .replace(/\b(acme|api|ari|ca|crl|csr|dns|est|http|id|ip|ocsp|pem|scep|tls)\b/g, (word) => word.toUpperCase())
   return words.charAt(0).toUpperCase() + words.slice(1)
 }
 
