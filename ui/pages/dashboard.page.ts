@@ -7,7 +7,7 @@ import { type Evidence, seal } from "../parts/evidence"
 import { icon } from "../parts/icon"
 import { type Frame, layout, live, mayWork } from "../parts/layout"
 import { expiryCell } from "../parts/lifetime"
-import { classes, html, type Markup } from "../parts/markup"
+import { breakable, classes, html, type Markup } from "../parts/markup"
 import { panel } from "../parts/panel"
 import { dateText, relativeText, timeAgo } from "../parts/time"
 import type { JobRow, Named, RenewalOutlook } from "./views"
@@ -219,7 +219,7 @@ const expiringNext = ({ expiringNext: rows, frame: { now } }: DashboardProps): M
     ? html`<p class="chart-empty">No certificate has been issued yet.</p>`
     : html`<ul class="brief">${rows.map(
         (row) =>
-          html`<li><div><a href=${`/certificates/${row.id}`}>${row.commonName}</a><span class="sub">${renewalWords(
+          html`<li><div><a href=${`/certificates/${row.id}`}>${breakable(row.commonName)}</a><span class="sub">${renewalWords(
             row.status,
             row.renewal,
             now,
@@ -231,7 +231,7 @@ const proofList = ({ proofs, frame: { now } }: DashboardProps): Markup =>
     ? html`<p class="chart-empty">No endpoint was seen serving its certificate lately. Agents look after every deployment.</p>`
     : html`<ul class="brief">${proofs.map(
         ({ certificate, target, agent, served }) =>
-          html`<li><div><a href=${`/certificates/${certificate.id}`}>${certificate.commonName}</a><span class="sub" title=${target.endpoint}>${target.name} · agent ${agent.name}</span></div>${seal("served", served, now)}</li>`,
+          html`<li><div><a href=${`/certificates/${certificate.id}`}>${breakable(certificate.commonName)}</a><span class="sub" title=${target.endpoint}>${target.name} · agent ${agent.name}</span></div>${seal("served", served, now)}</li>`,
       )}</ul><p class="hint">Read from a TLS handshake within the last 26 hours, and equal to what was deployed.</p>`
 
 const recentJobs = ({ recentJobs: rows, frame: { now } }: DashboardProps): Markup =>
