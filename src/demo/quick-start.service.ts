@@ -9,7 +9,8 @@ import type { DeploymentService } from "../certificates/deployment.service"
 import type { RenewalService } from "../certificates/renewal.service"
 import type { Clock } from "../clock"
 import { AppError } from "../errors"
-import { type ObservationService, placeView } from "../health/observation.service"
+import { evidenceOf } from "../health/evidence"
+import type { ObservationService } from "../health/observation.service"
 import type { TargetService } from "../targets/target.service"
 
 export const quickStartAgentName = "this-machine"
@@ -116,8 +117,8 @@ export const quickStartService = (deps: Deps) => {
     if (version === undefined || version.agentId !== agentId) return false
     const seen = await observations.newest([quickStartCertificateId])
     // What counts is the wire; the agent reads the files back a moment later than it looks there.
-    const served = seen.filter(({ targetId, kind }) => targetId === quickStartTargetId && kind === "served")
-    return placeView(served, version.fingerprintSha256, clock.now()).state === "verified"
+    const served = seen.find(({ targetId, kind }) => targetId === quickStartTargetId && kind === "served")
+    return evidenceOf(served, version.fingerprintSha256, new Set(), clock.now()).state === "confirmed"
   }
 
   return {
