@@ -51,7 +51,7 @@ const parts: readonly (readonly [RegExp, Part])[] = [
   [/^src\/(data-directory|config\/environment)\.ts$/, "host"],
   [/^src\/config\.ts$|^src\/config\//, "config"],
   [/^src\/main\.ts$/, "main"],
-  [/^src\/wiring\.ts$/, "wiring"],
+  [/^src\/wiring(\.ts$|\/)/, "wiring"],
   [/^src\/server\/app\.ts$/, "app"],
   [/^src\/[^/]+\//, "feature"],
   [/^ui\/islands\//, "islands"],

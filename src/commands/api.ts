@@ -4,7 +4,7 @@ import { apiError } from "../client/api-answer"
 import { type ApiRequest, type ApiResponse, httpTransport, type Transport } from "../client/http-transport"
 import { AppError } from "../errors"
 import { version } from "../version"
-import type { Api } from "../wiring"
+import type { Api } from "../wiring/api"
 import type { Connection } from "./connection"
 
 /** Long lists of certificates are large; more than this is no answer to a person any more. */

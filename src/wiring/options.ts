@@ -1,0 +1,16 @@
+/** What the wiring starts from. */
+import type { Clock } from "../clock"
+import type { Config } from "../config"
+import type { Db } from "../db/db"
+import type { Sealer } from "../secrets/sealing"
+
+export interface WiringOptions {
+  readonly config: Config
+  readonly db: Db
+  readonly sealer: Sealer
+  readonly clock: Clock
+  /** Names this process in leases; the same again after a restart, so that it finds what is its own. */
+  readonly serverId: string
+  /** SHA-256 of the server's own CA certificate; empty when its certificate comes from elsewhere. */
+  readonly caFingerprint: string
+}
