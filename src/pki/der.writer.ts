@@ -9,8 +9,8 @@ import { contextTag, tags } from "./der.reader"
 export const element = (tag: number, ...parts: readonly Uint8Array[]): Buffer => {
   let length = 0
   for (const part of parts) length += part.length
-  const head = length < 0x80 ? 2 : length < 0x100 ? 3 : length < 0x10000 ? 4 : 5
-  if (length > 0xffffff) throw new AppError("internal", `a DER element of ${length} bytes is not supported`)
+  const head = length < 0x80 ? 2 : length < 0x100 ? 3 : length < 0x10000 ? 4 : length < 0x1000000 ? 5 : 6
+  if (length > 0x7fffffff) throw new AppError("internal", `a DER element of ${length} bytes is not supported`)
   const out = Buffer.allocUnsafe(head + length)
   out[0] = tag
   if (head === 2) out[1] = length

@@ -114,6 +114,9 @@ const ecdsaAlgorithms: Readonly<Record<number, { hash: string; algorithmDer: Buf
 }
 const ed25519 = sequence(oid(oids.ed25519))
 
+/** Bytes from which on hashing them is worth a thread. */
+const hashedElsewhere = 256 * 1024
+
 export interface Signer {
   /** AlgorithmIdentifier, DER. */
   readonly algorithmDer: Buffer
@@ -125,20 +128,27 @@ export interface Signer {
 export const signerFor = (privateKey: KeyObject): Signer => {
   if (privateKey.type !== "private") throw new AppError("validation", "key: a private key is needed for signing")
   const { algorithm, size } = keyFacts(privateKey)
+  /** The callback form works on the thread pool. */
+  const signElsewhere = (hash: string | null, bytes: Buffer): Promise<Buffer> =>
+    new Promise((resolve, reject) => {
+      sign(hash, bytes, privateKey, (error, signature) => (error ? reject(error) : resolve(signature)))
+    })
   if (algorithm === "RSA") {
     return {
       algorithmDer: rsaSha256,
       signSync: (bytes) => sign("sha256", bytes, privateKey),
-      // The callback form works on the thread pool: an RSA signature would hold the event loop for a millisecond.
-      sign: (bytes) =>
-        new Promise((resolve, reject) => {
-          sign("sha256", bytes, privateKey, (error, signature) => (error ? reject(error) : resolve(signature)))
-        }),
+      // An RSA signature would hold the event loop for a millisecond.
+      sign: (bytes) => signElsewhere("sha256", bytes),
     }
   }
   const ecdsa = ecdsaAlgorithms[size]
   const { hash, algorithmDer } =
     algorithm === "ECDSA" && ecdsa !== undefined ? ecdsa : { hash: null, algorithmDer: ed25519 }
   const signSync = (bytes: Buffer): Buffer => sign(hash, bytes, privateKey)
-  return { algorithmDer, signSync, sign: async (bytes) => signSync(bytes) }
+  return {
+    algorithmDer,
+    signSync,
+    // Small ones are done sooner here than they are handed over; hashing a long CRL takes its time.
+    sign: async (bytes) => (bytes.length > hashedElsewhere ? signElsewhere(hash, bytes) : signSync(bytes)),
+  }
 }
