@@ -167,7 +167,9 @@ const compile = async (target: Target, outfile: string): Promise<void> => {
     // Embedded files keep their path relative to the working directory.
     process.chdir(stage)
     await bundle({
-      entrypoints: [join(root, "src/main.ts")],
+      // A thread starts from a file of its own; beside the chunks, it is where they look for it.
+      entrypoints: [join(root, "src/main.ts"), join(root, "src/db/sqlite-scan.worker.ts")],
+      naming: { entry: "[name].[ext]" },
       target: "bun",
       format: "esm",
       // Chunks with bytecode: what a subcommand does not import is neither read nor parsed.

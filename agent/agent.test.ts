@@ -64,6 +64,9 @@ const startAgent = (env: Record<string, string> = {}) => {
 
 const keys = (name: string) => join(folder, "data", "keys", name)
 const statusOf = (jobId: string) => fake.state.jobs.find(({ id }) => id === jobId)
+/** What the agent last said of a job. */
+const lastReportOf = (jobId: string) =>
+  fake.state.seen.findLast(({ path }) => path.endsWith(`/jobs/${jobId}/status`))?.body
 const allCompleted = () => fake.state.jobs.length > 0 && fake.state.jobs.every(({ status }) => status === "Completed")
 
 /** A target whose commands always succeed. */
@@ -291,6 +294,7 @@ describe("a deployment", () => {
     addFileTarget("tgt-1", "mc-api", { reload_command: "false" })
     const again = fake.addDeployment("tgt-1")
     await until("it completed", () => statusOf(again.id)?.status === "Completed")
+    expect(lastReportOf(again.id)).toEqual({ status: "Completed", deployment: { idempotent: true } })
     expect(readdirSync(folder).filter((name) => name.includes("certctl-bak"))).toEqual([])
   })
 
@@ -308,6 +312,10 @@ describe("a deployment", () => {
     await until("the deployment failed", () => fake.state.jobs.at(-1)?.status === "Failed")
     expect(fake.state.jobs.at(-1)?.error).toContain("/does-not-exist")
     expect(fake.state.jobs.at(-1)?.error).toContain("the previous files were restored")
+    expect(lastReportOf(fake.state.jobs.at(-1)?.id ?? "")).toMatchObject({
+      status: "Failed",
+      deployment: { failed_step: "validate", rollback: "restored" },
+    })
     expect(readFileSync(join(folder, "tgt-1.pem"), "utf8")).toBe(before)
     expect(readFileSync(keys("mc-api.key"), "utf8")).toBe(key)
     expect(existsSync(keys("mc-api.key.next"))).toBe(true)
@@ -315,6 +323,7 @@ describe("a deployment", () => {
     addFileTarget("tgt-1", "mc-api")
     const retry = fake.addDeployment("tgt-1")
     await until("the retry completed", () => statusOf(retry.id)?.status === "Completed")
+    expect(lastReportOf(retry.id)).toEqual({ status: "Completed" })
     expect(isPair("tgt-1")).toBe(true)
     expect(readFileSync(keys("mc-api.key.prev"), "utf8")).toBe(key)
   })

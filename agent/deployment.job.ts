@@ -1,5 +1,6 @@
 /** A deployment job: fetch, check, find the key, let the engine carry out the target's plan, prove it, report. */
 import type { Logger } from "@logtape/logtape"
+import type { DeploymentFacts } from "../src/agents/agent-protocol.schema"
 import type { AgentClient, Work } from "../src/client/agent-client"
 import type { Clock } from "../src/clock"
 import type { ProbeRequest, ProbeResult } from "../src/connectors/probe"
@@ -7,7 +8,7 @@ import { targetConnector } from "../src/connectors/targets/catalog"
 import type { Target, TargetDeps } from "../src/connectors/targets/contract"
 import { endpointIn } from "../src/connectors/targets/endpoint"
 import { messageOf } from "../src/errors"
-import type { DeployEngine } from "./deploy/engine"
+import { type DeployEngine, DeploymentFailure } from "./deploy/engine"
 import { withLocks } from "./deploy/locks"
 import type { Keystore } from "./keystore"
 import { checkedChain } from "./material"
@@ -48,25 +49,39 @@ const open = ({ targetDeps }: DeploymentJobDeps, work: Work): Promise<Target | n
 export const runDeploymentJob = async (deps: DeploymentJobDeps, work: Work): Promise<boolean> => {
   const { client, log } = deps
   const jobId = work.id
-  const report = (status: "Running" | "Completed" | "Failed", error?: string) =>
+  const report = (
+    status: "Running" | "Completed" | "Failed",
+    facts: { error?: string; deployment?: DeploymentFacts } = {},
+  ) =>
     client
-      .reportStatus(jobId, error === undefined ? { status } : { status, error: error.slice(0, longestError) })
+      .reportStatus(jobId, { status, ...facts })
       .catch((problem) => log.warn("job {jobId}: report failed: {error}", { jobId, status, error: messageOf(problem) }))
 
   await report("Running")
+  let isIdempotent = false
   try {
     // One deployment per target at a time, whatever the files: two could leave a mixture of both.
-    await withLocks([`target ${work.target_id ?? ""}`], () => deploy(deps, work))
+    isIdempotent = await withLocks([`target ${work.target_id ?? ""}`], () => deploy(deps, work))
   } catch (error) {
     log.error("job {jobId} failed: {error}", { jobId, certificateId: work.certificate_id, error: messageOf(error) })
-    await report("Failed", messageOf(error))
+    await report("Failed", { error: messageOf(error).slice(0, longestError), ...factsOf(error) })
     return false
   }
-  await report("Completed")
+  await report("Completed", isIdempotent ? { deployment: { idempotent: true } } : {})
   return true
 }
 
-const deploy = async (deps: DeploymentJobDeps, work: Work): Promise<void> => {
+/** What is known of a failed deployment that was begun. */
+const factsOf = (error: unknown): { deployment?: DeploymentFacts } => {
+  if (error instanceof DeploymentFailure) {
+    const { failedStep, rollback } = error.outcome
+    return { deployment: { failed_step: failedStep, ...(rollback === null ? {} : { rollback }) } }
+  }
+  return error instanceof Error && error.cause !== undefined ? factsOf(error.cause) : {}
+}
+
+/** Whether everything was in place already. */
+const deploy = async (deps: DeploymentJobDeps, work: Work): Promise<boolean> => {
   const { client, keystore, engine, clock, log, repeating } = deps
   const { leaf, certPem, chainPem } = await during("cert fetch failed", async () => {
     const answer = await repeatedly(repeating, () => client.certificate(work.certificate_id, work.version_id ?? null))
@@ -74,10 +89,12 @@ const deploy = async (deps: DeploymentJobDeps, work: Work): Promise<void> => {
   })
   const { slot, keyPem } = await during("key read failed", () => keystore.keyFor(work.certificate_id, leaf.der))
   const target = await open(deps, work)
+  let wasInPlace = false
   if (target !== null) {
     await during("deployment failed", async () => {
       const plan = await target.plan({ certificateId: work.certificate_id, jobId: work.id, certPem, chainPem, keyPem })
       const { isIdempotent } = await engine.deploy(plan, leaf.fingerprint)
+      wasInPlace = isIdempotent
       log.info(isIdempotent ? "job {jobId}: {address} is up to date" : "job {jobId}: deployed to {address}", {
         jobId: work.id,
         certificateId: work.certificate_id,
@@ -89,6 +106,7 @@ const deploy = async (deps: DeploymentJobDeps, work: Work): Promise<void> => {
   // Only now: had the deployment failed, the deployed certificate's key would have lost its place.
   if (slot === "next") await during("key promotion failed", () => keystore.promote(work.certificate_id))
   await verify(deps, work, leaf.fingerprint)
+  return wasInPlace
 }
 
 /** Looks at what is served and tells the server. Never fails the job: the server draws its own conclusions. */

@@ -54,7 +54,8 @@ test("an empty environment is a working server", () => {
     },
     jobs: { awaitingCsrMs: 86_400_000, awaitingApprovalMs: 604_800_000 },
     auth: { type: "api-key", keys: [], agentBootstrapToken: null },
-    rateLimit: { enabled: true, perSecond: 50, burst: 100 },
+    exportsPerHour: 50,
+    rateLimit: { enabled: true, address: { perSecond: 50, burst: 100 }, caller: { perSecond: 50, burst: 100 } },
     corsOrigins: [],
     keygenMode: "agent",
     encryptionKey: null,
@@ -228,6 +229,7 @@ describe("refuses", () => {
       "CERTCTL_CONFIG_ENCRYPTION_KEY must be set with a PostgreSQL database",
     ],
     ["a rate of zero", { CERTCTL_RATE_LIMIT_RPS: "0" }, "CERTCTL_RATE_LIMIT_RPS must be above 0"],
+    ["a negative rate", { CERTCTL_RATE_LIMIT_PER_USER_RPS: "-1" }, "CERTCTL_RATE_LIMIT_PER_USER_RPS must be 0"],
     ["an empty bucket", { CERTCTL_RATE_LIMIT_BURST: "0" }, "CERTCTL_RATE_LIMIT_BURST must be at least 1"],
     [
       "a CA certificate without key",
@@ -319,7 +321,7 @@ describe("values that cannot be parsed give way to the default, with a warning",
     ["CERTCTL_SERVER_PORT", "https", ({ server }) => server.port, 8443],
     ["CERTCTL_SERVER_PORT", "8443.5", ({ server }) => server.port, 8443],
     ["CERTCTL_MAX_BODY_SIZE", "1MiB", ({ server }) => server.maxBodyBytes, 1_048_576],
-    ["CERTCTL_RATE_LIMIT_RPS", "fast", ({ rateLimit }) => rateLimit.perSecond, 50],
+    ["CERTCTL_RATE_LIMIT_RPS", "fast", ({ rateLimit }) => rateLimit.address.perSecond, 50],
     ["CERTCTL_SCHEDULER_RENEWAL_CHECK_INTERVAL", "hourly", ({ schedule }) => schedule.renewalCheckMs, 3_600_000],
     ["CERTCTL_SCHEDULER_RETRY_INTERVAL", "300", ({ schedule }) => schedule.jobRetryMs, 300_000],
   ])("%s=%s", (name, value, pick, expected) => {
@@ -410,6 +412,7 @@ describe("keys of the environment", () => {
 test.each<[string, Env]>([
   ["CERTCTL_AUTH_TYPE is none", { CERTCTL_AUTH_TYPE: "none" }],
   ["CERTCTL_KEYGEN_MODE is server", { CERTCTL_KEYGEN_MODE: "server" }],
+  ["CERTCTL_APPROVAL_BYPASS is on", { CERTCTL_APPROVAL_BYPASS: "true" }],
 ])("warns: %s", (line, env) => {
   expect(read(env).warnings.join("\n")).toContain(line)
 })

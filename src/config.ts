@@ -7,6 +7,7 @@ import { homedir, hostname } from "node:os"
 import { join, resolve } from "node:path"
 import { type ConfiguredKey, readApiKeys } from "./config/api-keys"
 import { type Env, type EnvironmentReader, environmentReader, refuse } from "./config/environment"
+import { type EstProfileSettings, readEst } from "./config/est"
 import { type DigestSettings, type NotifierVariables, readDigest, readNotifiers } from "./config/notifiers"
 import { dataDirectoryOf } from "./data-directory"
 
@@ -68,9 +69,19 @@ export interface Config {
     readonly notificationRetryMs: number
     readonly shortLivedExpiryMs: number
     /** Jobs worked at once. */
+    readonly crlGenerationMs: number
     readonly renewalConcurrency: number
   }
   readonly jobs: { readonly awaitingCsrMs: number; readonly awaitingApprovalMs: number }
+  /** Every approval request is approved at once. */
+  readonly approvalBypass: boolean
+  /** Empty: EST is off. */
+  readonly est: readonly EstProfileSettings[]
+  readonly ocsp: {
+    /** Per address; 0: no limit. */
+    readonly requestsPerMinute: number
+    readonly responder: { readonly validityMs: number; readonly rotationGraceMs: number }
+  }
   readonly auth: {
     readonly type: "api-key" | "none"
     /** Keys of the environment; secret. */
@@ -78,7 +89,15 @@ export interface Config {
     /** Gates agent registration; secret. null: a join token or an operator's key is needed. */
     readonly agentBootstrapToken: string | null
   }
-  readonly rateLimit: { readonly enabled: boolean; readonly perSecond: number; readonly burst: number }
+  /** Certificates that one actor may export within an hour; 0: any number. */
+  readonly exportsPerHour: number
+  readonly rateLimit: {
+    readonly enabled: boolean
+    /** Without a valid key: per remote address. */
+    readonly address: { readonly perSecond: number; readonly burst: number }
+    /** With one: per key name. */
+    readonly caller: { readonly perSecond: number; readonly burst: number }
+  }
   /** Empty: no cross-origin answers. `*`: any. */
   readonly corsOrigins: readonly string[]
   readonly keygenMode: (typeof keygenModes)[number]
@@ -212,8 +231,23 @@ const readSchedule = (read: EnvironmentReader): Config["schedule"] => ({
   notificationProcessMs: read.duration("CERTCTL_SCHEDULER_NOTIFICATION_PROCESS_INTERVAL", "1m", "1s"),
   notificationRetryMs: read.duration("CERTCTL_NOTIFICATION_RETRY_INTERVAL", "2m", "1s"),
   shortLivedExpiryMs: read.duration("CERTCTL_SHORT_LIVED_EXPIRY_CHECK_INTERVAL", "30s", "1s"),
+  crlGenerationMs: read.duration("CERTCTL_CRL_GENERATION_INTERVAL", "1h", "1s"),
   renewalConcurrency: Math.max(1, read.int("CERTCTL_RENEWAL_CONCURRENCY", 25)),
 })
+
+const readOcsp = (read: EnvironmentReader): Config["ocsp"] => ({
+  requestsPerMinute: read.int("CERTCTL_OCSP_RATE_LIMIT_PER_IP_MIN", 1000, { min: 0 }),
+  responder: {
+    validityMs: read.duration("CERTCTL_OCSP_RESPONDER_VALIDITY", "720h", "1h"),
+    rotationGraceMs: read.duration("CERTCTL_OCSP_RESPONDER_ROTATION_GRACE", "168h", "1m"),
+  },
+})
+
+const readApprovalBypass = (read: EnvironmentReader, warn: (line: string) => void): boolean => {
+  const bypass = read.bool("CERTCTL_APPROVAL_BYPASS", false)
+  if (bypass) warn("CERTCTL_APPROVAL_BYPASS is on: what needs approval is issued without anybody having approved it")
+  return bypass
+}
 
 const readAuth = (read: EnvironmentReader, warn: (line: string) => void): Config["auth"] => {
   const name = "CERTCTL_AUTH_TYPE"
@@ -258,10 +292,14 @@ const readRateLimit = (read: EnvironmentReader): Config["rateLimit"] => {
   const perSecond = read.float("CERTCTL_RATE_LIMIT_RPS", 50)
   if (perSecond <= 0)
     refuse("CERTCTL_RATE_LIMIT_RPS must be above 0 (CERTCTL_RATE_LIMIT_ENABLED=false switches the limit off)")
+  const burst = read.int("CERTCTL_RATE_LIMIT_BURST", 100, { min: 1 })
+  const callerPerSecond = read.float("CERTCTL_RATE_LIMIT_PER_USER_RPS", 0)
+  if (callerPerSecond < 0) refuse("CERTCTL_RATE_LIMIT_PER_USER_RPS must be 0 (as for addresses) or above")
+  const callerBurst = read.int("CERTCTL_RATE_LIMIT_PER_USER_BURST", 0, { min: 0 })
   return {
     enabled: read.bool("CERTCTL_RATE_LIMIT_ENABLED", true),
-    perSecond,
-    burst: read.int("CERTCTL_RATE_LIMIT_BURST", 100, { min: 1 }),
+    address: { perSecond, burst },
+    caller: { perSecond: callerPerSecond || perSecond, burst: callerBurst || burst },
   }
 }
 
@@ -320,8 +358,12 @@ export const readConfig = (env: Env, machine: Machine = thisMachine()): Config =
       awaitingCsrMs: read.duration("CERTCTL_JOB_AWAITING_CSR_TIMEOUT", "24h", "1s"),
       awaitingApprovalMs: read.duration("CERTCTL_JOB_AWAITING_APPROVAL_TIMEOUT", "168h", "1s"),
     },
+    approvalBypass: readApprovalBypass(read, warn),
+    ocsp: readOcsp(read),
+    est: readEst(read, warn),
     auth: readAuth(read, warn),
     rateLimit: readRateLimit(read),
+    exportsPerHour: read.int("CERTCTL_CERT_EXPORT_RATE_LIMIT_PER_ACTOR_HR", 50, { min: 0 }),
     corsOrigins: read.list("CERTCTL_CORS_ORIGINS"),
     keygenMode,
     encryptionKey: readEncryptionKey(read, database.dialect),

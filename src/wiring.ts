@@ -1,6 +1,6 @@
 /** Configuration to running services: with the files of wiring/ the only place that sees everything. Nothing is decided here. */
-import { Registry } from "prom-client"
 import { consoleRoutes } from "../ui/console.routes"
+import { registerApprovalMetrics } from "./approvals/approval.metrics"
 import { apiCallLog } from "./audit/api-call-log"
 import { auditStore } from "./audit/audit.store"
 import { eventFeed } from "./audit/event-feed"
@@ -9,6 +9,7 @@ import { sealingService } from "./audit/sealing.service"
 import { leaseMs } from "./certificates/signing.service"
 import { proxyList } from "./config"
 import { leaseStore } from "./db/lease.store"
+import { foldRowCounts } from "./db/row-counts"
 import { logger } from "./logging"
 import { loops } from "./scheduler/loops"
 import { scheduler, soleHolder } from "./scheduler/scheduler"
@@ -18,6 +19,7 @@ import { version } from "./version"
 import { wireAccess } from "./wiring/access"
 import { apiRoutes } from "./wiring/api"
 import type { WiringOptions } from "./wiring/options"
+import { protocolRoutes } from "./wiring/protocols"
 import { wireServices } from "./wiring/services"
 
 export const wire = (options: WiringOptions) => {
@@ -27,12 +29,14 @@ export const wire = (options: WiringOptions) => {
   const calls = apiCallLog({ db, events: auditStore(db), clock })
   const leaves = leafStore(db)
   const feed = eventFeed({ db, leaves })
-  const registry = new Registry()
+  const { registry, revocationStatus } = services
+  registerApprovalMetrics({ registry, approvals: services.approvals })
   const metrics = metricsService({ stats: services.stats, clock, startedAt: clock.now(), registry })
 
   const pages = consoleRoutes({
     ...services,
     sessions: access.sessions,
+    keys: access.keys,
     cookie: access.cookie,
     clock,
     publicUrl: config.server.publicUrl,
@@ -40,6 +44,7 @@ export const wire = (options: WiringOptions) => {
   })
   const app = createApp({
     api: apiRoutes(services, access, feed, metrics, db),
+    protocols: protocolRoutes(services),
     console: pages,
     authentication: access.authentication,
     apiCalls: calls,
@@ -48,7 +53,7 @@ export const wire = (options: WiringOptions) => {
     version,
     publicUrl: config.server.publicUrl,
     maxBodyBytes: config.server.maxBodyBytes,
-    rateLimits: config.rateLimit.enabled ? { address: config.rateLimit, caller: config.rateLimit } : null,
+    rateLimits: config.rateLimit.enabled ? config.rateLimit : null,
     corsOrigins: config.corsOrigins,
     trustedProxies: proxyList(config.server.trustedProxies),
     registry,
@@ -56,7 +61,13 @@ export const wire = (options: WiringOptions) => {
 
   const timetable = scheduler({
     loops: loops(
-      { ...services, sealing: sealingService({ db, leaves, clock }), sessions: access.sessions },
+      {
+        ...services,
+        crls: revocationStatus.crls,
+        sealing: sealingService({ db, leaves, clock }),
+        sessions: access.sessions,
+        counters: { fold: (signal) => foldRowCounts(db, signal) },
+      },
       { ...config.schedule, digest: config.digest },
     ),
     // Only one process can have a SQLite file open.
@@ -79,6 +90,7 @@ export const wire = (options: WiringOptions) => {
         logger("demo").warn("CERTCTL_DEMO_SEED is ignored: the database holds an inventory already")
       }
       await services.issuers.start()
+      await services.est.demandIssuers()
       await services.processor.dropOwnLeases()
       return access.ensureFirstKey()
     },
@@ -87,6 +99,7 @@ export const wire = (options: WiringOptions) => {
     drain(): void {
       services.work.close()
       feed.close()
+      revocationStatus.close()
     },
 
     /** Writes what is queued, for at most `budgetMs`. */

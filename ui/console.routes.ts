@@ -2,14 +2,26 @@
 import { Hono } from "hono"
 import type { ApiEnv } from "../src/server/operation"
 import { accessRoom } from "./console/access.room"
+import { agentGroupsRoom } from "./console/agent-groups.room"
 import { agentsRoom } from "./console/agents.room"
+import { approvalsRoom } from "./console/approvals.room"
 import { assetRoom } from "./console/asset.room"
 import { auditRoom } from "./console/audit.room"
 import { certificateRoom } from "./console/certificate.room"
 import { certificatesRoom } from "./console/certificates.room"
 import { dashboardRoom } from "./console/dashboard.room"
+import { issuersRoom } from "./console/issuers.room"
 import { jobsRoom } from "./console/jobs.room"
+import { keysRoom } from "./console/keys.room"
+import { notificationsRoom } from "./console/notifications.room"
+import { peopleRoom } from "./console/people.room"
+import { policiesRoom } from "./console/policies.room"
+import { profilesRoom } from "./console/profiles.room"
+import { renewalPoliciesRoom } from "./console/renewal-policies.room"
+import { revocationRoom } from "./console/revocation.room"
 import { bareFrame, type ConsoleDeps, frameOf, type PageContext, page } from "./console/room"
+import { searchRoom } from "./console/search.room"
+import { targetsRoom } from "./console/targets.room"
 import { bareMessagePage, type MessageProps, messagePage } from "./pages/message.page"
 
 const kindOf = (status: number): MessageProps["kind"] =>
@@ -24,9 +36,21 @@ export const consoleRoutes = (deps: ConsoleDeps) => ({
     .route("/", dashboardRoom(deps))
     // The list before the certificate: `/certificates/new` is no id.
     .route("/", certificatesRoom(deps))
+    .route("/", revocationRoom(deps))
     .route("/", certificateRoom(deps))
     .route("/", agentsRoom(deps))
     .route("/", jobsRoom(deps))
+    .route("/", approvalsRoom(deps))
+    .route("/", notificationsRoom(deps))
+    .route("/", targetsRoom(deps))
+    .route("/", issuersRoom(deps))
+    .route("/", policiesRoom(deps))
+    .route("/", renewalPoliciesRoom(deps))
+    .route("/", profilesRoom(deps))
+    .route("/", agentGroupsRoom(deps))
+    .route("/", peopleRoom(deps))
+    .route("/", keysRoom(deps))
+    .route("/", searchRoom(deps))
     .route("/", auditRoom(deps)),
 
   /** What a failed request gets: the frame stays wherever somebody is signed in, so that the way on is at hand. */

@@ -50,6 +50,21 @@ export interface DeployOutcome {
   readonly backups: readonly string[]
 }
 
+export type FailedStep = "validate" | "reload" | "verify" | "other"
+/** null: nothing had been changed. */
+export type Rollback = "restored" | "also_failed" | null
+
+/** A deployment that was begun and undone, for those who count such things. */
+export class DeploymentFailure extends AppError {
+  constructor(
+    message: string,
+    readonly outcome: { readonly failedStep: FailedStep; readonly rollback: Rollback },
+    cause: unknown,
+  ) {
+    super("upstream", message, { cause })
+  }
+}
+
 interface ResolvedFile extends PlannedFile {
   readonly real: string
   readonly was: PresentFile | null
@@ -139,11 +154,13 @@ const carryOut = async (
   await journals.write(journal)
 
   const begun: PlanStep[] = []
+  let failedStep: FailedStep = "other"
   let stepName = "writing the files"
   try {
     await writeAll(files, placements, journal.files)
     for (const step of plan.steps) {
       stepName = nameOf(step)
+      failedStep = step.kind === "probe" ? "verify" : step.kind === "action" ? "other" : step.kind
       begun.push(step)
       if (step.kind === "reload") {
         journal.reloads.push(step.run)
@@ -152,10 +169,11 @@ const carryOut = async (
       await perform(deps, step, fingerprint, answering)
     }
     stepName = "committing"
+    failedStep = "other"
     await journals.remove(id)
   } catch (error) {
-    const state = await goBack(deps, journals, journal, begun)
-    throw new AppError("upstream", `${stepName} failed: ${messageOf(error)}; ${state}`, { cause: error })
+    const { state, rollback } = await goBack(deps, journals, journal, begun)
+    throw new DeploymentFailure(`${stepName} failed: ${messageOf(error)}; ${state}`, { failedStep, rollback }, error)
   }
 
   // From here on the deployment stands: untidiness is worth a warning, not a failure.
@@ -260,13 +278,13 @@ const proveServed = async (
   deps.warn(`${problem}; it did not answer before the deployment either, so the files stay`)
 }
 
-/** Undoes a deployment and says in words how the host is left. Never throws. */
+/** Undoes a deployment and says how the host is left, in words too. Never throws. */
 const goBack = async (
   deps: EngineDeps,
   journals: JournalStore,
   journal: Journal,
   begun: readonly PlanStep[],
-): Promise<string> => {
+): Promise<{ state: string; rollback: Rollback }> => {
   const problems: string[] = []
   for (const step of begun.toReversed()) {
     if (step.kind !== "action") continue
@@ -275,13 +293,15 @@ const goBack = async (
   try {
     const repaired = await goBackFrom(deps, journals, journal)
     if (problems.length === 0) {
-      return repaired.length === 0 ? "nothing was changed" : `the previous files were restored (${repaired.join("; ")})`
+      if (repaired.length === 0) return { state: "nothing was changed", rollback: null }
+      return { state: `the previous files were restored (${repaired.join("; ")})`, rollback: "restored" }
     }
   } catch (error) {
     problems.push(messageOf(error))
   }
   const backups = journal.files.filter(({ was }) => was !== null).map(({ backup }) => backup)
-  return `rollback failed, somebody has to look: ${problems.join("; ")}; backups: ${backups.join(", ") || "none"}`
+  const state = `rollback failed, somebody has to look: ${problems.join("; ")}; backups: ${backups.join(", ") || "none"}`
+  return { state, rollback: "also_failed" }
 }
 
 const recoverThese = async (deps: EngineDeps, journals: JournalStore, paths: readonly string[]): Promise<void> => {

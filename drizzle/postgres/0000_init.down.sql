@@ -28,11 +28,21 @@ DROP TABLE "certificate_target_mappings" CASCADE;
 --> statement-breakpoint
 DROP TABLE "certificate_revocations" CASCADE;
 --> statement-breakpoint
+DROP TABLE "crl_cache" CASCADE;
+--> statement-breakpoint
+DROP TABLE "crl_generation_events" CASCADE;
+--> statement-breakpoint
+DROP TABLE "ocsp_responders" CASCADE;
+--> statement-breakpoint
+DROP TABLE "intermediate_cas" CASCADE;
+--> statement-breakpoint
 DROP TABLE "rollouts" CASCADE;
 --> statement-breakpoint
 DROP TABLE "jobs" CASCADE;
 --> statement-breakpoint
 DROP TABLE "observations" CASCADE;
+--> statement-breakpoint
+DROP TABLE "issuance_approval_requests" CASCADE;
 --> statement-breakpoint
 DROP TABLE "policy_rules" CASCADE;
 --> statement-breakpoint
@@ -54,7 +64,13 @@ DROP TABLE "leases" CASCADE;
 --> statement-breakpoint
 DROP TABLE "outbox" CASCADE;
 --> statement-breakpoint
+DROP TABLE "allowances" CASCADE;
+--> statement-breakpoint
 DROP TABLE "settings" CASCADE;
+--> statement-breakpoint
+DROP TABLE "row_counts" CASCADE;
+--> statement-breakpoint
+DROP TABLE "search_docs" CASCADE;
 --> statement-breakpoint
 DROP TABLE "discovery_scans" CASCADE;
 --> statement-breakpoint

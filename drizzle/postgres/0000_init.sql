@@ -77,6 +77,9 @@ CREATE TABLE "issuers" (
 	"last_tested_at" timestamp (3) with time zone,
 	"test_status" text DEFAULT 'untested' NOT NULL,
 	"source" text DEFAULT 'database' NOT NULL,
+	"hierarchy_mode" text DEFAULT 'single' NOT NULL,
+	"degraded_since" timestamp (3) with time zone,
+	"degraded_reason" text,
 	"created_at" timestamp (3) with time zone NOT NULL,
 	"updated_at" timestamp (3) with time zone NOT NULL,
 	CONSTRAINT "issuers_name_unique" UNIQUE("name")
@@ -210,6 +213,70 @@ CREATE TABLE "certificate_revocations" (
 	"created_at" timestamp (3) with time zone NOT NULL
 );
 --> statement-breakpoint
+CREATE TABLE "crl_cache" (
+	"issuer_id" text NOT NULL,
+	"ca_ski" text NOT NULL,
+	"crl_der" "bytea" NOT NULL,
+	"crl_number" bigint NOT NULL,
+	"this_update" timestamp (3) with time zone NOT NULL,
+	"next_update" timestamp (3) with time zone NOT NULL,
+	"generated_at" timestamp (3) with time zone NOT NULL,
+	"generation_duration_ms" bigint NOT NULL,
+	"revoked_count" bigint NOT NULL,
+	"created_at" timestamp (3) with time zone NOT NULL,
+	"updated_at" timestamp (3) with time zone NOT NULL,
+	CONSTRAINT "crl_cache_issuer_id_ca_ski_pk" PRIMARY KEY("issuer_id","ca_ski")
+);
+--> statement-breakpoint
+CREATE TABLE "crl_generation_events" (
+	"id" text PRIMARY KEY NOT NULL,
+	"issuer_id" text NOT NULL,
+	"crl_number" bigint NOT NULL,
+	"duration_ms" bigint NOT NULL,
+	"revoked_count" bigint NOT NULL,
+	"started_at" timestamp (3) with time zone NOT NULL,
+	"succeeded" boolean NOT NULL,
+	"error" text
+);
+--> statement-breakpoint
+CREATE TABLE "ocsp_responders" (
+	"issuer_id" text NOT NULL,
+	"ca_ski" text NOT NULL,
+	"cert_pem" text NOT NULL,
+	"cert_serial" text NOT NULL,
+	"encrypted_key" "bytea" NOT NULL,
+	"key_alg" text NOT NULL,
+	"not_before" timestamp (3) with time zone NOT NULL,
+	"not_after" timestamp (3) with time zone NOT NULL,
+	"rotated_from" text,
+	"created_at" timestamp (3) with time zone NOT NULL,
+	"updated_at" timestamp (3) with time zone NOT NULL,
+	CONSTRAINT "ocsp_responders_issuer_id_ca_ski_pk" PRIMARY KEY("issuer_id","ca_ski")
+);
+--> statement-breakpoint
+CREATE TABLE "intermediate_cas" (
+	"id" text PRIMARY KEY NOT NULL,
+	"owning_issuer_id" text NOT NULL,
+	"parent_ca_id" text,
+	"name" text NOT NULL,
+	"subject" text NOT NULL,
+	"ski" text NOT NULL,
+	"state" text DEFAULT 'active' NOT NULL,
+	"cert_pem" text NOT NULL,
+	"key_driver_id" text NOT NULL,
+	"not_before" timestamp (3) with time zone NOT NULL,
+	"not_after" timestamp (3) with time zone NOT NULL,
+	"path_len_constraint" bigint,
+	"name_constraints" text NOT NULL,
+	"ocsp_responder_url" text DEFAULT '' NOT NULL,
+	"metadata" text NOT NULL,
+	"created_at" timestamp (3) with time zone NOT NULL,
+	"updated_at" timestamp (3) with time zone NOT NULL,
+	CONSTRAINT "intermediate_cas_state" CHECK (state in ('active', 'retiring', 'retired')),
+	CONSTRAINT "intermediate_cas_validity" CHECK (not_after > not_before),
+	CONSTRAINT "intermediate_cas_parent" CHECK (parent_ca_id is null or parent_ca_id <> id)
+);
+--> statement-breakpoint
 CREATE TABLE "rollouts" (
 	"id" text PRIMARY KEY NOT NULL,
 	"certificate_id" text NOT NULL,
@@ -264,6 +331,24 @@ CREATE TABLE "observations" (
 	"detail" text DEFAULT '' NOT NULL,
 	"observer" text NOT NULL,
 	"observed_at" timestamp (3) with time zone NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "issuance_approval_requests" (
+	"id" text PRIMARY KEY NOT NULL,
+	"certificate_id" text NOT NULL,
+	"job_id" text NOT NULL,
+	"profile_id" text NOT NULL,
+	"requested_by" text NOT NULL,
+	"state" text DEFAULT 'pending' NOT NULL,
+	"decided_by" text,
+	"decided_at" timestamp (3) with time zone,
+	"decision_note" text,
+	"metadata" text NOT NULL,
+	"created_at" timestamp (3) with time zone NOT NULL,
+	"updated_at" timestamp (3) with time zone NOT NULL,
+	CONSTRAINT "issuance_approval_requests_state" CHECK (state in ('pending', 'approved', 'rejected', 'expired')),
+	CONSTRAINT "issuance_approval_requests_undecided" CHECK (state <> 'pending' or (decided_by is null and decided_at is null and decision_note is null)),
+	CONSTRAINT "issuance_approval_requests_decided" CHECK (state = 'pending' or decided_at is not null)
 );
 --> statement-breakpoint
 CREATE TABLE "policy_rules" (
@@ -363,6 +448,7 @@ CREATE TABLE "leases" (
 CREATE TABLE "outbox" (
 	"id" text PRIMARY KEY NOT NULL,
 	"kind" text NOT NULL,
+	"lane" text NOT NULL,
 	"payload" text NOT NULL,
 	"attempts" bigint DEFAULT 0 NOT NULL,
 	"next_at" timestamp (3) with time zone NOT NULL,
@@ -371,10 +457,37 @@ CREATE TABLE "outbox" (
 	"done_at" timestamp (3) with time zone
 );
 --> statement-breakpoint
+CREATE TABLE "allowances" (
+	"name" text PRIMARY KEY NOT NULL,
+	"since" timestamp (3) with time zone NOT NULL,
+	"used" bigint NOT NULL
+);
+--> statement-breakpoint
 CREATE TABLE "settings" (
 	"name" text PRIMARY KEY NOT NULL,
 	"value" text NOT NULL,
 	"updated_at" timestamp (3) with time zone NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "row_counts" (
+	"list" text NOT NULL,
+	"day" bigint NOT NULL,
+	"d1" text NOT NULL,
+	"d2" text NOT NULL,
+	"d3" text NOT NULL,
+	"d4" text NOT NULL,
+	"d5" text NOT NULL,
+	"d6" text NOT NULL,
+	"part" bigint NOT NULL,
+	"n" bigint NOT NULL,
+	CONSTRAINT "row_counts_list_day_d1_d2_d3_d4_d5_d6_part_pk" PRIMARY KEY("list","day","d1","d2","d3","d4","d5","d6","part")
+);
+--> statement-breakpoint
+CREATE TABLE "search_docs" (
+	"doc" bigint PRIMARY KEY NOT NULL,
+	"kind" text NOT NULL,
+	"id" text NOT NULL,
+	"text" text NOT NULL
 );
 --> statement-breakpoint
 CREATE TABLE "discovery_scans" (
@@ -514,6 +627,16 @@ ALTER TABLE "certificate_revocations" ADD CONSTRAINT "certificate_revocations_ce
 --> statement-breakpoint
 ALTER TABLE "certificate_revocations" ADD CONSTRAINT "certificate_revocations_issuer_id_issuers_id_fk" FOREIGN KEY ("issuer_id") REFERENCES "public"."issuers"("id") ON DELETE no action ON UPDATE no action;
 --> statement-breakpoint
+ALTER TABLE "crl_cache" ADD CONSTRAINT "crl_cache_issuer_id_issuers_id_fk" FOREIGN KEY ("issuer_id") REFERENCES "public"."issuers"("id") ON DELETE cascade ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "crl_generation_events" ADD CONSTRAINT "crl_generation_events_issuer_id_issuers_id_fk" FOREIGN KEY ("issuer_id") REFERENCES "public"."issuers"("id") ON DELETE cascade ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "ocsp_responders" ADD CONSTRAINT "ocsp_responders_issuer_id_issuers_id_fk" FOREIGN KEY ("issuer_id") REFERENCES "public"."issuers"("id") ON DELETE cascade ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "intermediate_cas" ADD CONSTRAINT "intermediate_cas_owning_issuer_id_issuers_id_fk" FOREIGN KEY ("owning_issuer_id") REFERENCES "public"."issuers"("id") ON DELETE restrict ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "intermediate_cas" ADD CONSTRAINT "intermediate_cas_parent_ca_id_intermediate_cas_id_fk" FOREIGN KEY ("parent_ca_id") REFERENCES "public"."intermediate_cas"("id") ON DELETE restrict ON UPDATE no action;
+--> statement-breakpoint
 ALTER TABLE "rollouts" ADD CONSTRAINT "rollouts_certificate_id_managed_certificates_id_fk" FOREIGN KEY ("certificate_id") REFERENCES "public"."managed_certificates"("id") ON DELETE cascade ON UPDATE no action;
 --> statement-breakpoint
 ALTER TABLE "jobs" ADD CONSTRAINT "jobs_certificate_id_managed_certificates_id_fk" FOREIGN KEY ("certificate_id") REFERENCES "public"."managed_certificates"("id") ON DELETE cascade ON UPDATE no action;
@@ -529,6 +652,12 @@ ALTER TABLE "jobs" ADD CONSTRAINT "jobs_rollout_id_rollouts_id_fk" FOREIGN KEY (
 ALTER TABLE "observations" ADD CONSTRAINT "observations_certificate_id_managed_certificates_id_fk" FOREIGN KEY ("certificate_id") REFERENCES "public"."managed_certificates"("id") ON DELETE cascade ON UPDATE no action;
 --> statement-breakpoint
 ALTER TABLE "observations" ADD CONSTRAINT "observations_target_id_deployment_targets_id_fk" FOREIGN KEY ("target_id") REFERENCES "public"."deployment_targets"("id") ON DELETE cascade ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "issuance_approval_requests" ADD CONSTRAINT "issuance_approval_requests_certificate_id_managed_certificates_id_fk" FOREIGN KEY ("certificate_id") REFERENCES "public"."managed_certificates"("id") ON DELETE cascade ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "issuance_approval_requests" ADD CONSTRAINT "issuance_approval_requests_job_id_jobs_id_fk" FOREIGN KEY ("job_id") REFERENCES "public"."jobs"("id") ON DELETE cascade ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "issuance_approval_requests" ADD CONSTRAINT "issuance_approval_requests_profile_id_certificate_profiles_id_fk" FOREIGN KEY ("profile_id") REFERENCES "public"."certificate_profiles"("id") ON DELETE restrict ON UPDATE no action;
 --> statement-breakpoint
 ALTER TABLE "policy_violations" ADD CONSTRAINT "policy_violations_certificate_id_managed_certificates_id_fk" FOREIGN KEY ("certificate_id") REFERENCES "public"."managed_certificates"("id") ON DELETE cascade ON UPDATE no action;
 --> statement-breakpoint
@@ -560,6 +689,8 @@ CREATE INDEX "idx_owners_email" ON "owners" USING btree ("email");
 --> statement-breakpoint
 CREATE INDEX "idx_owners_team_id" ON "owners" USING btree ("team_id");
 --> statement-breakpoint
+CREATE INDEX "idx_owners_created_at" ON "owners" USING btree ("created_at","id");
+--> statement-breakpoint
 CREATE INDEX "idx_issuers_enabled" ON "issuers" USING btree ("enabled");
 --> statement-breakpoint
 CREATE UNIQUE INDEX "uq_ca_keys_active" ON "ca_keys" USING btree ("issuer_id") WHERE state = 'active';
@@ -582,9 +713,11 @@ CREATE INDEX "idx_agents_registered_at" ON "agents" USING btree ("registered_at"
 --> statement-breakpoint
 CREATE INDEX "idx_agents_online" ON "agents" USING btree ("status","last_heartbeat_at") WHERE status = 'Online';
 --> statement-breakpoint
-CREATE INDEX "idx_agents_retired_at" ON "agents" USING btree ("retired_at") WHERE retired_at is not null;
+CREATE INDEX "idx_agents_retired_at" ON "agents" USING btree ("retired_at","id") WHERE retired_at is not null;
 --> statement-breakpoint
 CREATE INDEX "idx_join_tokens_expires_at" ON "join_tokens" USING btree ("expires_at");
+--> statement-breakpoint
+CREATE INDEX "idx_join_tokens_created_at" ON "join_tokens" USING btree ("created_at","id");
 --> statement-breakpoint
 CREATE INDEX "idx_agent_group_members_agent_id" ON "agent_group_members" USING btree ("agent_id");
 --> statement-breakpoint
@@ -594,29 +727,43 @@ CREATE INDEX "idx_deployment_targets_enabled" ON "deployment_targets" USING btre
 --> statement-breakpoint
 CREATE INDEX "idx_deployment_targets_name" ON "deployment_targets" USING btree ("name");
 --> statement-breakpoint
+CREATE INDEX "idx_deployment_targets_created_at" ON "deployment_targets" USING btree ("created_at","id");
+--> statement-breakpoint
 CREATE INDEX "idx_deployment_targets_retired_at" ON "deployment_targets" USING btree ("retired_at") WHERE retired_at is not null;
 --> statement-breakpoint
-CREATE INDEX "idx_managed_certificates_status" ON "managed_certificates" USING btree ("status");
+CREATE INDEX "idx_managed_certificates_status" ON "managed_certificates" USING btree ("status","created_at","id");
 --> statement-breakpoint
-CREATE INDEX "idx_managed_certificates_expires_at" ON "managed_certificates" USING btree ("expires_at");
+CREATE INDEX "idx_managed_certificates_environment" ON "managed_certificates" USING btree ("environment","created_at","id");
+--> statement-breakpoint
+CREATE INDEX "idx_managed_certificates_expires_at" ON "managed_certificates" USING btree ("expires_at","id");
+--> statement-breakpoint
+CREATE INDEX "idx_managed_certificates_status_expires_at" ON "managed_certificates" USING btree ("status","expires_at");
 --> statement-breakpoint
 CREATE INDEX "idx_managed_certificates_renew_at" ON "managed_certificates" USING btree ("renew_at");
 --> statement-breakpoint
-CREATE INDEX "idx_managed_certificates_owner_id" ON "managed_certificates" USING btree ("owner_id");
+CREATE INDEX "idx_managed_certificates_owner_id" ON "managed_certificates" USING btree ("owner_id","created_at","id");
 --> statement-breakpoint
-CREATE INDEX "idx_managed_certificates_team_id" ON "managed_certificates" USING btree ("team_id");
+CREATE INDEX "idx_managed_certificates_team_id" ON "managed_certificates" USING btree ("team_id","created_at","id");
 --> statement-breakpoint
-CREATE INDEX "idx_managed_certificates_issuer_id" ON "managed_certificates" USING btree ("issuer_id");
+CREATE INDEX "idx_managed_certificates_issuer_id" ON "managed_certificates" USING btree ("issuer_id","created_at","id");
 --> statement-breakpoint
-CREATE INDEX "idx_managed_certificates_renewal_policy_id" ON "managed_certificates" USING btree ("renewal_policy_id");
+CREATE INDEX "idx_managed_certificates_renewal_policy_id" ON "managed_certificates" USING btree ("renewal_policy_id","id");
 --> statement-breakpoint
-CREATE INDEX "idx_managed_certificates_certificate_profile_id" ON "managed_certificates" USING btree ("certificate_profile_id");
+CREATE INDEX "idx_managed_certificates_certificate_profile_id" ON "managed_certificates" USING btree ("certificate_profile_id","created_at","id");
 --> statement-breakpoint
-CREATE INDEX "idx_managed_certificates_common_name" ON "managed_certificates" USING btree ("common_name");
+CREATE INDEX "idx_managed_certificates_common_name" ON "managed_certificates" USING btree ("common_name","id");
+--> statement-breakpoint
+CREATE INDEX "idx_managed_certificates_updated_at" ON "managed_certificates" USING btree ("updated_at","id");
+--> statement-breakpoint
+CREATE INDEX "idx_managed_certificates_check" ON "managed_certificates" USING btree ("expires_at","id","status","renew_at","renewal_policy_id") WHERE status not in ('Failed', 'Revoked', 'Archived');
+--> statement-breakpoint
+CREATE INDEX "idx_managed_certificates_due" ON "managed_certificates" USING btree ("renew_at","id","expires_at","status") WHERE status not in ('Failed', 'Revoked', 'Archived');
 --> statement-breakpoint
 CREATE INDEX "idx_managed_certificates_created_at" ON "managed_certificates" USING btree ("created_at","id");
 --> statement-breakpoint
 CREATE INDEX "idx_certificate_versions_serial" ON "certificate_versions" USING btree ("issuer_id","serial_number");
+--> statement-breakpoint
+CREATE INDEX "idx_certificate_versions_serial_number" ON "certificate_versions" USING btree ("serial_number");
 --> statement-breakpoint
 CREATE INDEX "idx_certificate_versions_newest" ON "certificate_versions" USING btree ("certificate_id","agent_id","created_at","id");
 --> statement-breakpoint
@@ -626,21 +773,45 @@ CREATE UNIQUE INDEX "uq_certificate_revocations_issuer_serial" ON "certificate_r
 --> statement-breakpoint
 CREATE INDEX "idx_certificate_revocations_revoked_at" ON "certificate_revocations" USING btree ("revoked_at");
 --> statement-breakpoint
+CREATE INDEX "idx_certificate_revocations_issuer_created_at" ON "certificate_revocations" USING btree ("issuer_id","created_at","id");
+--> statement-breakpoint
+CREATE INDEX "idx_certificate_revocations_created_at" ON "certificate_revocations" USING btree ("created_at");
+--> statement-breakpoint
 CREATE INDEX "idx_certificate_revocations_certificate_id" ON "certificate_revocations" USING btree ("certificate_id");
 --> statement-breakpoint
 CREATE INDEX "idx_certificate_revocations_serial_number" ON "certificate_revocations" USING btree ("serial_number");
 --> statement-breakpoint
+CREATE INDEX "idx_crl_cache_next_update" ON "crl_cache" USING btree ("next_update");
+--> statement-breakpoint
+CREATE INDEX "idx_crl_generation_events_issuer_id" ON "crl_generation_events" USING btree ("issuer_id","started_at");
+--> statement-breakpoint
+CREATE INDEX "idx_ocsp_responders_not_after" ON "ocsp_responders" USING btree ("not_after");
+--> statement-breakpoint
+CREATE UNIQUE INDEX "uq_intermediate_cas_name" ON "intermediate_cas" USING btree ("owning_issuer_id","name");
+--> statement-breakpoint
+CREATE UNIQUE INDEX "uq_intermediate_cas_active_root" ON "intermediate_cas" USING btree ("owning_issuer_id") WHERE parent_ca_id is null and state = 'active';
+--> statement-breakpoint
+CREATE INDEX "idx_intermediate_cas_parent_ca_id" ON "intermediate_cas" USING btree ("parent_ca_id");
+--> statement-breakpoint
 CREATE INDEX "idx_rollouts_certificate_id" ON "rollouts" USING btree ("certificate_id");
+--> statement-breakpoint
+CREATE INDEX "idx_rollouts_open" ON "rollouts" USING btree ("created_at","id") WHERE state = 'running';
 --> statement-breakpoint
 CREATE UNIQUE INDEX "uq_rollouts_running" ON "rollouts" USING btree ("certificate_id") WHERE state = 'running';
 --> statement-breakpoint
 CREATE INDEX "idx_jobs_status" ON "jobs" USING btree ("status","scheduled_at");
 --> statement-breakpoint
-CREATE INDEX "idx_jobs_certificate_id" ON "jobs" USING btree ("certificate_id","created_at");
+CREATE INDEX "idx_jobs_status_created_at" ON "jobs" USING btree ("status","created_at","id");
 --> statement-breakpoint
-CREATE INDEX "idx_jobs_target_id" ON "jobs" USING btree ("target_id");
+CREATE INDEX "idx_jobs_type" ON "jobs" USING btree ("type","created_at","id");
 --> statement-breakpoint
-CREATE INDEX "idx_jobs_agent_id" ON "jobs" USING btree ("agent_id","status");
+CREATE INDEX "idx_jobs_certificate_id" ON "jobs" USING btree ("certificate_id","created_at","id");
+--> statement-breakpoint
+CREATE INDEX "idx_jobs_target_id" ON "jobs" USING btree ("target_id","created_at","id");
+--> statement-breakpoint
+CREATE INDEX "idx_jobs_agent_id" ON "jobs" USING btree ("agent_id","status","created_at","id");
+--> statement-breakpoint
+CREATE INDEX "idx_jobs_agent_id_created_at" ON "jobs" USING btree ("agent_id","created_at","id");
 --> statement-breakpoint
 CREATE INDEX "idx_jobs_rollout_id" ON "jobs" USING btree ("rollout_id");
 --> statement-breakpoint
@@ -648,9 +819,13 @@ CREATE INDEX "idx_jobs_created_at" ON "jobs" USING btree ("created_at","id");
 --> statement-breakpoint
 CREATE INDEX "idx_jobs_completed_at" ON "jobs" USING btree ("completed_at");
 --> statement-breakpoint
-CREATE INDEX "idx_jobs_verification_status" ON "jobs" USING btree ("verification_status");
+CREATE INDEX "idx_jobs_claimable" ON "jobs" USING btree ("created_at","id") WHERE (status || '') = 'Pending' and ((type || '') in ('Issuance', 'Renewal') or ((type || '') = 'Deployment' and target_id is null));
 --> statement-breakpoint
-CREATE INDEX "idx_jobs_verified_at" ON "jobs" USING btree ("verified_at");
+CREATE INDEX "idx_jobs_lease_until" ON "jobs" USING btree ("lease_until","id") WHERE (status || '') = 'Running' and (type || '') in ('Issuance', 'Renewal');
+--> statement-breakpoint
+CREATE INDEX "idx_jobs_retryable" ON "jobs" USING btree ("completed_at","id") WHERE (status || '') = 'Failed' and attempts < max_attempts;
+--> statement-breakpoint
+CREATE INDEX "idx_jobs_waiting" ON "jobs" USING btree ("status","status_since","id") WHERE (status || '') in ('AwaitingCSR', 'AwaitingApproval');
 --> statement-breakpoint
 CREATE UNIQUE INDEX "uq_jobs_open_issuance" ON "jobs" USING btree ("certificate_id",coalesce(agent_id, '')) WHERE type in ('Issuance', 'Renewal') and status in ('Pending', 'AwaitingCSR', 'AwaitingApproval', 'Running');
 --> statement-breakpoint
@@ -659,6 +834,20 @@ CREATE INDEX "idx_observations_certificate_id" ON "observations" USING btree ("c
 CREATE INDEX "idx_observations_target_id" ON "observations" USING btree ("target_id");
 --> statement-breakpoint
 CREATE INDEX "idx_observations_observed_at" ON "observations" USING btree ("observed_at");
+--> statement-breakpoint
+CREATE UNIQUE INDEX "uq_issuance_approval_requests_pending_job" ON "issuance_approval_requests" USING btree ("job_id") WHERE state = 'pending';
+--> statement-breakpoint
+CREATE INDEX "idx_issuance_approval_requests_job_id" ON "issuance_approval_requests" USING btree ("job_id");
+--> statement-breakpoint
+CREATE INDEX "idx_issuance_approval_requests_certificate_id" ON "issuance_approval_requests" USING btree ("certificate_id","created_at");
+--> statement-breakpoint
+CREATE INDEX "idx_issuance_approval_requests_profile_id" ON "issuance_approval_requests" USING btree ("profile_id","state","decided_by");
+--> statement-breakpoint
+CREATE INDEX "idx_issuance_approval_requests_state" ON "issuance_approval_requests" USING btree ("state","created_at","id");
+--> statement-breakpoint
+CREATE INDEX "idx_issuance_approval_requests_requested_by" ON "issuance_approval_requests" USING btree ("requested_by","created_at");
+--> statement-breakpoint
+CREATE INDEX "idx_issuance_approval_requests_created_at" ON "issuance_approval_requests" USING btree ("created_at","id");
 --> statement-breakpoint
 CREATE INDEX "idx_policy_rules_enabled" ON "policy_rules" USING btree ("enabled");
 --> statement-breakpoint
@@ -670,21 +859,29 @@ CREATE INDEX "idx_policy_violations_certificate_id" ON "policy_violations" USING
 --> statement-breakpoint
 CREATE INDEX "idx_policy_violations_severity" ON "policy_violations" USING btree ("severity");
 --> statement-breakpoint
-CREATE INDEX "idx_notification_events_certificate_id" ON "notification_events" USING btree ("certificate_id");
+CREATE INDEX "idx_notification_events_certificate_id" ON "notification_events" USING btree ("certificate_id","created_at","id");
 --> statement-breakpoint
-CREATE INDEX "idx_notification_events_status" ON "notification_events" USING btree ("status","created_at");
+CREATE INDEX "idx_notification_events_status" ON "notification_events" USING btree ("status","created_at","id");
 --> statement-breakpoint
-CREATE INDEX "idx_notification_events_type" ON "notification_events" USING btree ("type");
+CREATE INDEX "idx_notification_events_type" ON "notification_events" USING btree ("type","created_at","id");
+--> statement-breakpoint
+CREATE INDEX "idx_notification_events_sent_at" ON "notification_events" USING btree ((sent_at is not null),"sent_at","created_at","id");
+--> statement-breakpoint
+CREATE INDEX "idx_notification_events_created_at" ON "notification_events" USING btree ("created_at","id");
 --> statement-breakpoint
 CREATE INDEX "idx_notification_events_next_retry_at" ON "notification_events" USING btree ("next_retry_at") WHERE status = 'failed' and next_retry_at is not null;
 --> statement-breakpoint
-CREATE INDEX "idx_audit_events_resource" ON "audit_events" USING btree ("resource_type","resource_id","timestamp");
+CREATE INDEX "idx_audit_events_resource_type" ON "audit_events" USING btree ("resource_type","timestamp");
 --> statement-breakpoint
 CREATE INDEX "idx_audit_events_resource_id" ON "audit_events" USING btree ("resource_id","timestamp");
 --> statement-breakpoint
 CREATE INDEX "idx_audit_events_actor" ON "audit_events" USING btree ("actor","timestamp");
 --> statement-breakpoint
 CREATE INDEX "idx_audit_events_action" ON "audit_events" USING btree ("action","timestamp");
+--> statement-breakpoint
+CREATE INDEX "idx_audit_events_actor_type" ON "audit_events" USING btree ("actor_type","timestamp");
+--> statement-breakpoint
+CREATE INDEX "idx_audit_events_changes" ON "audit_events" USING btree ("timestamp","id") WHERE resource_type <> 'api';
 --> statement-breakpoint
 CREATE INDEX "idx_audit_events_timestamp" ON "audit_events" USING btree ("timestamp","id");
 --> statement-breakpoint
@@ -694,17 +891,23 @@ CREATE INDEX "idx_sessions_expires_at" ON "sessions" USING btree ("expires_at");
 --> statement-breakpoint
 CREATE INDEX "idx_sessions_key_hash" ON "sessions" USING btree ("key_hash");
 --> statement-breakpoint
-CREATE INDEX "idx_outbox_next_at" ON "outbox" USING btree ("next_at") WHERE done_at is null;
+CREATE INDEX "idx_outbox_lane" ON "outbox" USING btree ("lane","next_at","id") WHERE done_at is null;
 --> statement-breakpoint
-CREATE INDEX "idx_discovery_scans_agent_id" ON "discovery_scans" USING btree ("agent_id");
+CREATE INDEX "idx_outbox_done_at" ON "outbox" USING btree ("done_at") WHERE done_at is not null;
+--> statement-breakpoint
+CREATE INDEX "idx_row_counts_part" ON "row_counts" USING btree ("part") WHERE part <> 0;
+--> statement-breakpoint
+CREATE UNIQUE INDEX "uq_search_docs_kind_id" ON "search_docs" USING btree ("kind","id");
+--> statement-breakpoint
+CREATE INDEX "idx_discovery_scans_agent_id" ON "discovery_scans" USING btree ("agent_id","started_at","id");
 --> statement-breakpoint
 CREATE INDEX "idx_discovery_scans_started_at" ON "discovery_scans" USING btree ("started_at","id");
 --> statement-breakpoint
 CREATE UNIQUE INDEX "uq_discovered_certificates_sighting" ON "discovered_certificates" USING btree ("fingerprint_sha256","agent_id","source_path");
 --> statement-breakpoint
-CREATE INDEX "idx_discovered_certificates_agent_id" ON "discovered_certificates" USING btree ("agent_id");
+CREATE INDEX "idx_discovered_certificates_agent_id" ON "discovered_certificates" USING btree ("agent_id","last_seen_at","id");
 --> statement-breakpoint
-CREATE INDEX "idx_discovered_certificates_status" ON "discovered_certificates" USING btree ("status");
+CREATE INDEX "idx_discovered_certificates_status" ON "discovered_certificates" USING btree ("status","last_seen_at","id");
 --> statement-breakpoint
 CREATE INDEX "idx_discovered_certificates_not_after" ON "discovered_certificates" USING btree ("not_after");
 --> statement-breakpoint

@@ -28,11 +28,21 @@ DROP TABLE `certificate_target_mappings`;
 --> statement-breakpoint
 DROP TABLE `certificate_revocations`;
 --> statement-breakpoint
+DROP TABLE `crl_cache`;
+--> statement-breakpoint
+DROP TABLE `crl_generation_events`;
+--> statement-breakpoint
+DROP TABLE `ocsp_responders`;
+--> statement-breakpoint
+DROP TABLE `intermediate_cas`;
+--> statement-breakpoint
 DROP TABLE `rollouts`;
 --> statement-breakpoint
 DROP TABLE `jobs`;
 --> statement-breakpoint
 DROP TABLE `observations`;
+--> statement-breakpoint
+DROP TABLE `issuance_approval_requests`;
 --> statement-breakpoint
 DROP TABLE `policy_rules`;
 --> statement-breakpoint
@@ -54,7 +64,13 @@ DROP TABLE `leases`;
 --> statement-breakpoint
 DROP TABLE `outbox`;
 --> statement-breakpoint
+DROP TABLE `allowances`;
+--> statement-breakpoint
 DROP TABLE `settings`;
+--> statement-breakpoint
+DROP TABLE `row_counts`;
+--> statement-breakpoint
+DROP TABLE `search_docs`;
 --> statement-breakpoint
 DROP TABLE `discovery_scans`;
 --> statement-breakpoint

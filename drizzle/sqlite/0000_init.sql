@@ -24,6 +24,8 @@ CREATE INDEX `idx_owners_email` ON `owners` (`email`);
 --> statement-breakpoint
 CREATE INDEX `idx_owners_team_id` ON `owners` (`team_id`);
 --> statement-breakpoint
+CREATE INDEX `idx_owners_created_at` ON `owners` (`created_at`,`id`);
+--> statement-breakpoint
 CREATE TABLE `agent_groups` (
 	`id` text PRIMARY KEY NOT NULL,
 	`name` text NOT NULL,
@@ -90,6 +92,9 @@ CREATE TABLE `issuers` (
 	`last_tested_at` integer,
 	`test_status` text DEFAULT 'untested' NOT NULL,
 	`source` text DEFAULT 'database' NOT NULL,
+	`hierarchy_mode` text DEFAULT 'single' NOT NULL,
+	`degraded_since` integer,
+	`degraded_reason` text,
 	`created_at` integer NOT NULL,
 	`updated_at` integer NOT NULL
 );
@@ -146,7 +151,7 @@ CREATE INDEX `idx_agents_registered_at` ON `agents` (`registered_at`,`id`);
 --> statement-breakpoint
 CREATE INDEX `idx_agents_online` ON `agents` (`status`,`last_heartbeat_at`) WHERE status = 'Online';
 --> statement-breakpoint
-CREATE INDEX `idx_agents_retired_at` ON `agents` (`retired_at`) WHERE retired_at is not null;
+CREATE INDEX `idx_agents_retired_at` ON `agents` (`retired_at`,`id`) WHERE retired_at is not null;
 --> statement-breakpoint
 CREATE TABLE `join_tokens` (
 	`id` text PRIMARY KEY NOT NULL,
@@ -162,6 +167,8 @@ CREATE TABLE `join_tokens` (
 CREATE UNIQUE INDEX `join_tokens_hash_unique` ON `join_tokens` (`hash`);
 --> statement-breakpoint
 CREATE INDEX `idx_join_tokens_expires_at` ON `join_tokens` (`expires_at`);
+--> statement-breakpoint
+CREATE INDEX `idx_join_tokens_created_at` ON `join_tokens` (`created_at`,`id`);
 --> statement-breakpoint
 CREATE TABLE `agent_group_members` (
 	`agent_group_id` text NOT NULL,
@@ -199,6 +206,8 @@ CREATE INDEX `idx_deployment_targets_enabled` ON `deployment_targets` (`enabled`
 --> statement-breakpoint
 CREATE INDEX `idx_deployment_targets_name` ON `deployment_targets` (`name`);
 --> statement-breakpoint
+CREATE INDEX `idx_deployment_targets_created_at` ON `deployment_targets` (`created_at`,`id`);
+--> statement-breakpoint
 CREATE INDEX `idx_deployment_targets_retired_at` ON `deployment_targets` (`retired_at`) WHERE retired_at is not null;
 --> statement-breakpoint
 CREATE TABLE `managed_certificates` (
@@ -232,23 +241,33 @@ CREATE TABLE `managed_certificates` (
 --> statement-breakpoint
 CREATE UNIQUE INDEX `managed_certificates_name_unique` ON `managed_certificates` (`name`);
 --> statement-breakpoint
-CREATE INDEX `idx_managed_certificates_status` ON `managed_certificates` (`status`);
+CREATE INDEX `idx_managed_certificates_status` ON `managed_certificates` (`status`,`created_at`,`id`);
 --> statement-breakpoint
-CREATE INDEX `idx_managed_certificates_expires_at` ON `managed_certificates` (`expires_at`);
+CREATE INDEX `idx_managed_certificates_environment` ON `managed_certificates` (`environment`,`created_at`,`id`);
+--> statement-breakpoint
+CREATE INDEX `idx_managed_certificates_expires_at` ON `managed_certificates` (`expires_at`,`id`);
+--> statement-breakpoint
+CREATE INDEX `idx_managed_certificates_status_expires_at` ON `managed_certificates` (`status`,`expires_at`);
 --> statement-breakpoint
 CREATE INDEX `idx_managed_certificates_renew_at` ON `managed_certificates` (`renew_at`);
 --> statement-breakpoint
-CREATE INDEX `idx_managed_certificates_owner_id` ON `managed_certificates` (`owner_id`);
+CREATE INDEX `idx_managed_certificates_owner_id` ON `managed_certificates` (`owner_id`,`created_at`,`id`);
 --> statement-breakpoint
-CREATE INDEX `idx_managed_certificates_team_id` ON `managed_certificates` (`team_id`);
+CREATE INDEX `idx_managed_certificates_team_id` ON `managed_certificates` (`team_id`,`created_at`,`id`);
 --> statement-breakpoint
-CREATE INDEX `idx_managed_certificates_issuer_id` ON `managed_certificates` (`issuer_id`);
+CREATE INDEX `idx_managed_certificates_issuer_id` ON `managed_certificates` (`issuer_id`,`created_at`,`id`);
 --> statement-breakpoint
-CREATE INDEX `idx_managed_certificates_renewal_policy_id` ON `managed_certificates` (`renewal_policy_id`);
+CREATE INDEX `idx_managed_certificates_renewal_policy_id` ON `managed_certificates` (`renewal_policy_id`,`id`);
 --> statement-breakpoint
-CREATE INDEX `idx_managed_certificates_certificate_profile_id` ON `managed_certificates` (`certificate_profile_id`);
+CREATE INDEX `idx_managed_certificates_certificate_profile_id` ON `managed_certificates` (`certificate_profile_id`,`created_at`,`id`);
 --> statement-breakpoint
-CREATE INDEX `idx_managed_certificates_common_name` ON `managed_certificates` (`common_name`);
+CREATE INDEX `idx_managed_certificates_common_name` ON `managed_certificates` (`common_name`,`id`);
+--> statement-breakpoint
+CREATE INDEX `idx_managed_certificates_updated_at` ON `managed_certificates` (`updated_at`,`id`);
+--> statement-breakpoint
+CREATE INDEX `idx_managed_certificates_check` ON `managed_certificates` (`expires_at`,`id`,`status`,`renew_at`,`renewal_policy_id`) WHERE status not in ('Failed', 'Revoked', 'Archived');
+--> statement-breakpoint
+CREATE INDEX `idx_managed_certificates_due` ON `managed_certificates` (`renew_at`,`id`,`expires_at`,`status`) WHERE status not in ('Failed', 'Revoked', 'Archived');
 --> statement-breakpoint
 CREATE INDEX `idx_managed_certificates_created_at` ON `managed_certificates` (`created_at`,`id`);
 --> statement-breakpoint
@@ -280,6 +299,8 @@ CREATE UNIQUE INDEX `certificate_versions_fingerprint_sha256_unique` ON `certifi
 --> statement-breakpoint
 CREATE INDEX `idx_certificate_versions_serial` ON `certificate_versions` (`issuer_id`,`serial_number`);
 --> statement-breakpoint
+CREATE INDEX `idx_certificate_versions_serial_number` ON `certificate_versions` (`serial_number`);
+--> statement-breakpoint
 CREATE INDEX `idx_certificate_versions_newest` ON `certificate_versions` (`certificate_id`,`agent_id`,`created_at`,`id`);
 --> statement-breakpoint
 CREATE TABLE `certificate_target_mappings` (
@@ -310,9 +331,94 @@ CREATE UNIQUE INDEX `uq_certificate_revocations_issuer_serial` ON `certificate_r
 --> statement-breakpoint
 CREATE INDEX `idx_certificate_revocations_revoked_at` ON `certificate_revocations` (`revoked_at`);
 --> statement-breakpoint
+CREATE INDEX `idx_certificate_revocations_issuer_created_at` ON `certificate_revocations` (`issuer_id`,`created_at`,`id`);
+--> statement-breakpoint
+CREATE INDEX `idx_certificate_revocations_created_at` ON `certificate_revocations` (`created_at`);
+--> statement-breakpoint
 CREATE INDEX `idx_certificate_revocations_certificate_id` ON `certificate_revocations` (`certificate_id`);
 --> statement-breakpoint
 CREATE INDEX `idx_certificate_revocations_serial_number` ON `certificate_revocations` (`serial_number`);
+--> statement-breakpoint
+CREATE TABLE `crl_cache` (
+	`issuer_id` text NOT NULL,
+	`ca_ski` text NOT NULL,
+	`crl_der` blob NOT NULL,
+	`crl_number` integer NOT NULL,
+	`this_update` integer NOT NULL,
+	`next_update` integer NOT NULL,
+	`generated_at` integer NOT NULL,
+	`generation_duration_ms` integer NOT NULL,
+	`revoked_count` integer NOT NULL,
+	`created_at` integer NOT NULL,
+	`updated_at` integer NOT NULL,
+	PRIMARY KEY(`issuer_id`, `ca_ski`),
+	FOREIGN KEY (`issuer_id`) REFERENCES `issuers`(`id`) ON UPDATE no action ON DELETE cascade
+);
+--> statement-breakpoint
+CREATE INDEX `idx_crl_cache_next_update` ON `crl_cache` (`next_update`);
+--> statement-breakpoint
+CREATE TABLE `crl_generation_events` (
+	`id` text PRIMARY KEY NOT NULL,
+	`issuer_id` text NOT NULL,
+	`crl_number` integer NOT NULL,
+	`duration_ms` integer NOT NULL,
+	`revoked_count` integer NOT NULL,
+	`started_at` integer NOT NULL,
+	`succeeded` integer NOT NULL,
+	`error` text,
+	FOREIGN KEY (`issuer_id`) REFERENCES `issuers`(`id`) ON UPDATE no action ON DELETE cascade
+);
+--> statement-breakpoint
+CREATE INDEX `idx_crl_generation_events_issuer_id` ON `crl_generation_events` (`issuer_id`,`started_at`);
+--> statement-breakpoint
+CREATE TABLE `ocsp_responders` (
+	`issuer_id` text NOT NULL,
+	`ca_ski` text NOT NULL,
+	`cert_pem` text NOT NULL,
+	`cert_serial` text NOT NULL,
+	`encrypted_key` blob NOT NULL,
+	`key_alg` text NOT NULL,
+	`not_before` integer NOT NULL,
+	`not_after` integer NOT NULL,
+	`rotated_from` text,
+	`created_at` integer NOT NULL,
+	`updated_at` integer NOT NULL,
+	PRIMARY KEY(`issuer_id`, `ca_ski`),
+	FOREIGN KEY (`issuer_id`) REFERENCES `issuers`(`id`) ON UPDATE no action ON DELETE cascade
+);
+--> statement-breakpoint
+CREATE INDEX `idx_ocsp_responders_not_after` ON `ocsp_responders` (`not_after`);
+--> statement-breakpoint
+CREATE TABLE `intermediate_cas` (
+	`id` text PRIMARY KEY NOT NULL,
+	`owning_issuer_id` text NOT NULL,
+	`parent_ca_id` text,
+	`name` text NOT NULL,
+	`subject` text NOT NULL,
+	`ski` text NOT NULL,
+	`state` text DEFAULT 'active' NOT NULL,
+	`cert_pem` text NOT NULL,
+	`key_driver_id` text NOT NULL,
+	`not_before` integer NOT NULL,
+	`not_after` integer NOT NULL,
+	`path_len_constraint` integer,
+	`name_constraints` text NOT NULL,
+	`ocsp_responder_url` text DEFAULT '' NOT NULL,
+	`metadata` text NOT NULL,
+	`created_at` integer NOT NULL,
+	`updated_at` integer NOT NULL,
+	FOREIGN KEY (`owning_issuer_id`) REFERENCES `issuers`(`id`) ON UPDATE no action ON DELETE restrict,
+	FOREIGN KEY (`parent_ca_id`) REFERENCES `intermediate_cas`(`id`) ON UPDATE no action ON DELETE restrict,
+	CONSTRAINT "intermediate_cas_state" CHECK(state in ('active', 'retiring', 'retired')),
+	CONSTRAINT "intermediate_cas_validity" CHECK(not_after > not_before),
+	CONSTRAINT "intermediate_cas_parent" CHECK(parent_ca_id is null or parent_ca_id <> id)
+);
+--> statement-breakpoint
+CREATE UNIQUE INDEX `uq_intermediate_cas_name` ON `intermediate_cas` (`owning_issuer_id`,`name`);
+--> statement-breakpoint
+CREATE UNIQUE INDEX `uq_intermediate_cas_active_root` ON `intermediate_cas` (`owning_issuer_id`) WHERE parent_ca_id is null and state = 'active';
+--> statement-breakpoint
+CREATE INDEX `idx_intermediate_cas_parent_ca_id` ON `intermediate_cas` (`parent_ca_id`);
 --> statement-breakpoint
 CREATE TABLE `rollouts` (
 	`id` text PRIMARY KEY NOT NULL,
@@ -325,6 +431,8 @@ CREATE TABLE `rollouts` (
 );
 --> statement-breakpoint
 CREATE INDEX `idx_rollouts_certificate_id` ON `rollouts` (`certificate_id`);
+--> statement-breakpoint
+CREATE INDEX `idx_rollouts_open` ON `rollouts` (`created_at`,`id`) WHERE state = 'running';
 --> statement-breakpoint
 CREATE UNIQUE INDEX `uq_rollouts_running` ON `rollouts` (`certificate_id`) WHERE state = 'running';
 --> statement-breakpoint
@@ -369,11 +477,17 @@ CREATE TABLE `jobs` (
 --> statement-breakpoint
 CREATE INDEX `idx_jobs_status` ON `jobs` (`status`,`scheduled_at`);
 --> statement-breakpoint
-CREATE INDEX `idx_jobs_certificate_id` ON `jobs` (`certificate_id`,`created_at`);
+CREATE INDEX `idx_jobs_status_created_at` ON `jobs` (`status`,`created_at`,`id`);
 --> statement-breakpoint
-CREATE INDEX `idx_jobs_target_id` ON `jobs` (`target_id`);
+CREATE INDEX `idx_jobs_type` ON `jobs` (`type`,`created_at`,`id`);
 --> statement-breakpoint
-CREATE INDEX `idx_jobs_agent_id` ON `jobs` (`agent_id`,`status`);
+CREATE INDEX `idx_jobs_certificate_id` ON `jobs` (`certificate_id`,`created_at`,`id`);
+--> statement-breakpoint
+CREATE INDEX `idx_jobs_target_id` ON `jobs` (`target_id`,`created_at`,`id`);
+--> statement-breakpoint
+CREATE INDEX `idx_jobs_agent_id` ON `jobs` (`agent_id`,`status`,`created_at`,`id`);
+--> statement-breakpoint
+CREATE INDEX `idx_jobs_agent_id_created_at` ON `jobs` (`agent_id`,`created_at`,`id`);
 --> statement-breakpoint
 CREATE INDEX `idx_jobs_rollout_id` ON `jobs` (`rollout_id`);
 --> statement-breakpoint
@@ -381,9 +495,13 @@ CREATE INDEX `idx_jobs_created_at` ON `jobs` (`created_at`,`id`);
 --> statement-breakpoint
 CREATE INDEX `idx_jobs_completed_at` ON `jobs` (`completed_at`);
 --> statement-breakpoint
-CREATE INDEX `idx_jobs_verification_status` ON `jobs` (`verification_status`);
+CREATE INDEX `idx_jobs_claimable` ON `jobs` (`created_at`,`id`) WHERE (status || '') = 'Pending' and ((type || '') in ('Issuance', 'Renewal') or ((type || '') = 'Deployment' and target_id is null));
 --> statement-breakpoint
-CREATE INDEX `idx_jobs_verified_at` ON `jobs` (`verified_at`);
+CREATE INDEX `idx_jobs_lease_until` ON `jobs` (`lease_until`,`id`) WHERE (status || '') = 'Running' and (type || '') in ('Issuance', 'Renewal');
+--> statement-breakpoint
+CREATE INDEX `idx_jobs_retryable` ON `jobs` (`completed_at`,`id`) WHERE (status || '') = 'Failed' and attempts < max_attempts;
+--> statement-breakpoint
+CREATE INDEX `idx_jobs_waiting` ON `jobs` (`status`,`status_since`,`id`) WHERE (status || '') in ('AwaitingCSR', 'AwaitingApproval');
 --> statement-breakpoint
 CREATE UNIQUE INDEX `uq_jobs_open_issuance` ON `jobs` (`certificate_id`,coalesce(agent_id, '')) WHERE type in ('Issuance', 'Renewal') and status in ('Pending', 'AwaitingCSR', 'AwaitingApproval', 'Running');
 --> statement-breakpoint
@@ -407,6 +525,41 @@ CREATE INDEX `idx_observations_certificate_id` ON `observations` (`certificate_i
 CREATE INDEX `idx_observations_target_id` ON `observations` (`target_id`);
 --> statement-breakpoint
 CREATE INDEX `idx_observations_observed_at` ON `observations` (`observed_at`);
+--> statement-breakpoint
+CREATE TABLE `issuance_approval_requests` (
+	`id` text PRIMARY KEY NOT NULL,
+	`certificate_id` text NOT NULL,
+	`job_id` text NOT NULL,
+	`profile_id` text NOT NULL,
+	`requested_by` text NOT NULL,
+	`state` text DEFAULT 'pending' NOT NULL,
+	`decided_by` text,
+	`decided_at` integer,
+	`decision_note` text,
+	`metadata` text NOT NULL,
+	`created_at` integer NOT NULL,
+	`updated_at` integer NOT NULL,
+	FOREIGN KEY (`certificate_id`) REFERENCES `managed_certificates`(`id`) ON UPDATE no action ON DELETE cascade,
+	FOREIGN KEY (`job_id`) REFERENCES `jobs`(`id`) ON UPDATE no action ON DELETE cascade,
+	FOREIGN KEY (`profile_id`) REFERENCES `certificate_profiles`(`id`) ON UPDATE no action ON DELETE restrict,
+	CONSTRAINT "issuance_approval_requests_state" CHECK(state in ('pending', 'approved', 'rejected', 'expired')),
+	CONSTRAINT "issuance_approval_requests_undecided" CHECK(state <> 'pending' or (decided_by is null and decided_at is null and decision_note is null)),
+	CONSTRAINT "issuance_approval_requests_decided" CHECK(state = 'pending' or decided_at is not null)
+);
+--> statement-breakpoint
+CREATE UNIQUE INDEX `uq_issuance_approval_requests_pending_job` ON `issuance_approval_requests` (`job_id`) WHERE state = 'pending';
+--> statement-breakpoint
+CREATE INDEX `idx_issuance_approval_requests_job_id` ON `issuance_approval_requests` (`job_id`);
+--> statement-breakpoint
+CREATE INDEX `idx_issuance_approval_requests_certificate_id` ON `issuance_approval_requests` (`certificate_id`,`created_at`);
+--> statement-breakpoint
+CREATE INDEX `idx_issuance_approval_requests_profile_id` ON `issuance_approval_requests` (`profile_id`,`state`,`decided_by`);
+--> statement-breakpoint
+CREATE INDEX `idx_issuance_approval_requests_state` ON `issuance_approval_requests` (`state`,`created_at`,`id`);
+--> statement-breakpoint
+CREATE INDEX `idx_issuance_approval_requests_requested_by` ON `issuance_approval_requests` (`requested_by`,`created_at`);
+--> statement-breakpoint
+CREATE INDEX `idx_issuance_approval_requests_created_at` ON `issuance_approval_requests` (`created_at`,`id`);
 --> statement-breakpoint
 CREATE TABLE `policy_rules` (
 	`id` text PRIMARY KEY NOT NULL,
@@ -461,11 +614,15 @@ CREATE TABLE `notification_events` (
 	FOREIGN KEY (`certificate_id`) REFERENCES `managed_certificates`(`id`) ON UPDATE no action ON DELETE cascade
 );
 --> statement-breakpoint
-CREATE INDEX `idx_notification_events_certificate_id` ON `notification_events` (`certificate_id`);
+CREATE INDEX `idx_notification_events_certificate_id` ON `notification_events` (`certificate_id`,`created_at`,`id`);
 --> statement-breakpoint
-CREATE INDEX `idx_notification_events_status` ON `notification_events` (`status`,`created_at`);
+CREATE INDEX `idx_notification_events_status` ON `notification_events` (`status`,`created_at`,`id`);
 --> statement-breakpoint
-CREATE INDEX `idx_notification_events_type` ON `notification_events` (`type`);
+CREATE INDEX `idx_notification_events_type` ON `notification_events` (`type`,`created_at`,`id`);
+--> statement-breakpoint
+CREATE INDEX `idx_notification_events_sent_at` ON `notification_events` ((sent_at is not null),`sent_at`,`created_at`,`id`);
+--> statement-breakpoint
+CREATE INDEX `idx_notification_events_created_at` ON `notification_events` (`created_at`,`id`);
 --> statement-breakpoint
 CREATE INDEX `idx_notification_events_next_retry_at` ON `notification_events` (`next_retry_at`) WHERE status = 'failed' and next_retry_at is not null;
 --> statement-breakpoint
@@ -480,13 +637,17 @@ CREATE TABLE `audit_events` (
 	`timestamp` integer NOT NULL
 );
 --> statement-breakpoint
-CREATE INDEX `idx_audit_events_resource` ON `audit_events` (`resource_type`,`resource_id`,`timestamp`);
+CREATE INDEX `idx_audit_events_resource_type` ON `audit_events` (`resource_type`,`timestamp`);
 --> statement-breakpoint
 CREATE INDEX `idx_audit_events_resource_id` ON `audit_events` (`resource_id`,`timestamp`);
 --> statement-breakpoint
 CREATE INDEX `idx_audit_events_actor` ON `audit_events` (`actor`,`timestamp`);
 --> statement-breakpoint
 CREATE INDEX `idx_audit_events_action` ON `audit_events` (`action`,`timestamp`);
+--> statement-breakpoint
+CREATE INDEX `idx_audit_events_actor_type` ON `audit_events` (`actor_type`,`timestamp`);
+--> statement-breakpoint
+CREATE INDEX `idx_audit_events_changes` ON `audit_events` (`timestamp`,`id`) WHERE resource_type <> 'api';
 --> statement-breakpoint
 CREATE INDEX `idx_audit_events_timestamp` ON `audit_events` (`timestamp`,`id`);
 --> statement-breakpoint
@@ -548,6 +709,7 @@ CREATE TABLE `leases` (
 CREATE TABLE `outbox` (
 	`id` text PRIMARY KEY NOT NULL,
 	`kind` text NOT NULL,
+	`lane` text NOT NULL,
 	`payload` text NOT NULL,
 	`attempts` integer DEFAULT 0 NOT NULL,
 	`next_at` integer NOT NULL,
@@ -556,13 +718,46 @@ CREATE TABLE `outbox` (
 	`done_at` integer
 );
 --> statement-breakpoint
-CREATE INDEX `idx_outbox_next_at` ON `outbox` (`next_at`) WHERE done_at is null;
+CREATE INDEX `idx_outbox_lane` ON `outbox` (`lane`,`next_at`,`id`) WHERE done_at is null;
+--> statement-breakpoint
+CREATE INDEX `idx_outbox_done_at` ON `outbox` (`done_at`) WHERE done_at is not null;
+--> statement-breakpoint
+CREATE TABLE `allowances` (
+	`name` text PRIMARY KEY NOT NULL,
+	`since` integer NOT NULL,
+	`used` integer NOT NULL
+);
 --> statement-breakpoint
 CREATE TABLE `settings` (
 	`name` text PRIMARY KEY NOT NULL,
 	`value` text NOT NULL,
 	`updated_at` integer NOT NULL
 );
+--> statement-breakpoint
+CREATE TABLE `row_counts` (
+	`list` text NOT NULL,
+	`day` integer NOT NULL,
+	`d1` text NOT NULL,
+	`d2` text NOT NULL,
+	`d3` text NOT NULL,
+	`d4` text NOT NULL,
+	`d5` text NOT NULL,
+	`d6` text NOT NULL,
+	`part` integer NOT NULL,
+	`n` integer NOT NULL,
+	PRIMARY KEY(`list`, `day`, `d1`, `d2`, `d3`, `d4`, `d5`, `d6`, `part`)
+);
+--> statement-breakpoint
+CREATE INDEX `idx_row_counts_part` ON `row_counts` (`part`) WHERE part <> 0;
+--> statement-breakpoint
+CREATE TABLE `search_docs` (
+	`doc` integer PRIMARY KEY NOT NULL,
+	`kind` text NOT NULL,
+	`id` text NOT NULL,
+	`text` text NOT NULL
+);
+--> statement-breakpoint
+CREATE UNIQUE INDEX `uq_search_docs_kind_id` ON `search_docs` (`kind`,`id`);
 --> statement-breakpoint
 CREATE TABLE `discovery_scans` (
 	`id` text PRIMARY KEY NOT NULL,
@@ -577,7 +772,7 @@ CREATE TABLE `discovery_scans` (
 	FOREIGN KEY (`agent_id`) REFERENCES `agents`(`id`) ON UPDATE no action ON DELETE no action
 );
 --> statement-breakpoint
-CREATE INDEX `idx_discovery_scans_agent_id` ON `discovery_scans` (`agent_id`);
+CREATE INDEX `idx_discovery_scans_agent_id` ON `discovery_scans` (`agent_id`,`started_at`,`id`);
 --> statement-breakpoint
 CREATE INDEX `idx_discovery_scans_started_at` ON `discovery_scans` (`started_at`,`id`);
 --> statement-breakpoint
@@ -613,9 +808,9 @@ CREATE TABLE `discovered_certificates` (
 --> statement-breakpoint
 CREATE UNIQUE INDEX `uq_discovered_certificates_sighting` ON `discovered_certificates` (`fingerprint_sha256`,`agent_id`,`source_path`);
 --> statement-breakpoint
-CREATE INDEX `idx_discovered_certificates_agent_id` ON `discovered_certificates` (`agent_id`);
+CREATE INDEX `idx_discovered_certificates_agent_id` ON `discovered_certificates` (`agent_id`,`last_seen_at`,`id`);
 --> statement-breakpoint
-CREATE INDEX `idx_discovered_certificates_status` ON `discovered_certificates` (`status`);
+CREATE INDEX `idx_discovered_certificates_status` ON `discovered_certificates` (`status`,`last_seen_at`,`id`);
 --> statement-breakpoint
 CREATE INDEX `idx_discovered_certificates_not_after` ON `discovered_certificates` (`not_after`);
 --> statement-breakpoint

@@ -2,8 +2,8 @@
 import { Hono } from "hono"
 import * as v from "valibot"
 import { type ApiEnv, input, operation } from "../server/operation"
-import { listAnswer, listOf, PageQuery } from "../server/paging"
-import { ApiKeyAnswer, ApiKeyBody, apiKeyAnswer, NewApiKeyAnswer } from "./api-key.schema"
+import { pagedAnswer, pagedListOf, sliceOf } from "../server/paging"
+import { ApiKeyAnswer, ApiKeyBody, ApiKeyQuery, apiKeyAnswer, NewApiKeyAnswer } from "./api-key.schema"
 import type { ApiKeyService } from "./api-key.service"
 
 const Id = v.object({ id: v.string() })
@@ -13,12 +13,16 @@ export const apiKeyRoutes = (keys: Pick<ApiKeyService, "list" | "create" | "rota
   new Hono<ApiEnv>()
     .get(
       "/",
-      operation({ id: "list_api_keys", summary: "List stored API keys", role: "admin", returns: listOf(ApiKeyAnswer) }),
-      input("query", PageQuery),
+      operation({
+        id: "list_api_keys",
+        summary: "List stored API keys",
+        role: "admin",
+        returns: pagedListOf(ApiKeyAnswer),
+      }),
+      input("query", ApiKeyQuery),
       async (c) => {
-        const page = c.req.valid("query")
-        const { rows, total } = await keys.list(page)
-        return c.json(listAnswer(rows.map(apiKeyAnswer), total, page))
+        const query = c.req.valid("query")
+        return c.json(pagedAnswer(query, await keys.list({ search: query.q }, sliceOf(query)), apiKeyAnswer))
       },
     )
     .post(
@@ -27,6 +31,7 @@ export const apiKeyRoutes = (keys: Pick<ApiKeyService, "list" | "create" | "rota
         id: "create_api_key",
         summary: "Make an API key; the answer holds its only copy",
         role: "admin",
+        errors: { 409: "The name is taken" },
         returns: NewApiKeyAnswer,
         status: 201,
       }),
@@ -42,6 +47,7 @@ export const apiKeyRoutes = (keys: Pick<ApiKeyService, "list" | "create" | "rota
         id: "rotate_api_key",
         summary: "Replace an API key; the former one ends at once",
         role: "admin",
+        errors: { 400: "The key is disabled" },
         returns: NewApiKeyAnswer,
       }),
       input("param", Id),

@@ -1,5 +1,6 @@
 /** API keys on the wire. The hash is never among it, the key only in the answer that makes it. */
 import * as v from "valibot"
+import { listParams } from "../server/paging"
 import { optionalTime, requiredTime, WireTime } from "../server/wire"
 import type { ApiKey } from "./api-key.store"
 
@@ -27,6 +28,7 @@ const entries = {
 }
 
 export const ApiKeyAnswer = v.pipe(v.object(entries), v.metadata({ ref: "ApiKey" }))
+export const ApiKeyQuery = v.object(listParams(["id", "name", "principal"]))
 export const NewApiKeyAnswer = v.pipe(
   v.object({ ...entries, key: v.pipe(v.string(), v.description("Shown once, here")) }),
   v.metadata({ ref: "NewApiKey" }),

@@ -8,8 +8,8 @@ import type { Db } from "../db/db"
 import { newId } from "../db/ids"
 import { AppError } from "../errors"
 import { logger } from "../logging"
-import { type Page, rangeOf } from "../server/paging"
 import type { Actor } from "./actor"
+import { canMove, stateOf } from "./api-key.machine"
 import type { ApiKey, ApiKeyStore, KeyRole } from "./api-key.store"
 import { newSecret, sameHash, secretHash } from "./secrets"
 import type { SessionStore } from "./session.store"
@@ -122,7 +122,7 @@ export const apiKeyService = ({
       return holder
     },
 
-    list: (page: Page) => keys.list(rangeOf(page)),
+    list: keys.list,
 
     /** Returns the only copy of the key. Throws `conflict` when the name is taken. */
     async create({ name, role, principal = name }: NewKey, actor: Actor): Promise<{ row: ApiKey; key: string }> {
@@ -155,7 +155,7 @@ export const apiKeyService = ({
     /** The former key and the sessions it opened end at once. */
     async rotate(id: string, actor: Actor): Promise<{ row: ApiKey; key: string }> {
       const former = await get(id)
-      if (former.disabledAt !== null) throw new AppError("invalid_state", `API key ${id} is disabled`)
+      if (!canMove(stateOf(former), "active")) throw new AppError("invalid_state", `API key ${id} is disabled`)
       const key = newSecret(keyPrefix)
       const row = await db.transaction(async (tx) => {
         const changed = await keys.replaceHash(tx, id, former.hash, secretHash(key))
@@ -175,9 +175,10 @@ export const apiKeyService = ({
 
     /** Refused from now on, on every server, and its sessions end. Disabling it again changes nothing. */
     async disable(id: string, actor: Actor): Promise<void> {
-      const key = await get(id)
+      if (!canMove(stateOf(await get(id)), "disabled")) return
       await db.transaction(async (tx) => {
-        if (!(await keys.disable(tx, id, clock.now()))) return
+        const key = await keys.disable(tx, id, clock.now())
+        if (key === null) return
         await sessions.deleteOfKey(tx, key.hash)
         await audit.append(tx, {
           action: "key_disabled",

@@ -30,8 +30,13 @@ export const sessionStore = ({ t, read }: Pick<Db, "t" | "read">) => ({
       .set({ lastSeenAt: at })
       .where(and(eq(t.sessions.idHash, idHash), lt(t.sessions.lastSeenAt, at)))
   },
-  async delete(tx: Tx, idHash: string): Promise<void> {
-    await tx.delete(t.sessions).where(eq(t.sessions.idHash, idHash))
+  /** False: there was none. */
+  async delete(tx: Tx, idHash: string): Promise<boolean> {
+    const gone = await tx
+      .delete(t.sessions)
+      .where(eq(t.sessions.idHash, idHash))
+      .returning({ idHash: t.sessions.idHash })
+    return gone.length > 0
   },
   /** Ends every session that a key opened. */
   async deleteOfKey(tx: Tx, keyHash: string): Promise<void> {

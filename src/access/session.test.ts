@@ -80,7 +80,7 @@ onEachDialect("sessions", (openDb) => {
     clock.advance(1_800_000)
     expect(await sessions.find(busy.token)).toBeNull()
     const short = await sessions.signIn("ops-key", "192.0.2.1")
-    await sessions.signOut(short.session.idHash)
+    await sessions.signOut(short.session.idHash, short.actor)
     expect(await sessions.find(short.token)).toBeNull()
   })
 
@@ -190,5 +190,46 @@ onEachDialect("sessions", (openDb) => {
       headers: withCookie(token, { origin: site, authorization: `Bearer ${key}` }),
     })
     expect(answer.status).toBe(403)
+  })
+
+  test("signing in and out is in the audit trail, by the key's name and without any secret", async () => {
+    const db = await openDb()
+    const { sessions, audit } = assembleApp(db)
+    const { token, session, actor } = await sessions.signIn("ops-key", "192.0.2.1")
+    await sessions.signOut(session.idHash, actor)
+    await sessions.signOut(session.idHash, actor)
+    const { rows } = await audit.list({ resourceType: "session" }, { page: 1, per_page: 10 })
+    expect(rows.map(({ action }) => action)).toEqual(["signed_out", "signed_in"])
+    for (const row of rows) expect(row).toMatchObject({ actor: "ops", resourceId: session.idHash.slice(0, 16) })
+    expect(rows[1]?.details).toEqual({ client_address: "192.0.2.1" })
+    for (const secret of [token, session.idHash, "ops-key"]) expect(JSON.stringify(rows)).not.toContain(secret)
+  })
+
+  test("failed sign-ins are in the audit trail with their address and never what was typed, and cannot fill it", async () => {
+    const db = await openDb()
+    const { sessions, audit, clock } = assembleApp(db)
+    const failures = async () =>
+      (await audit.list({ action: "sign_in_failed" }, { page: 1, per_page: 500 })).rows.toReversed()
+    for (let n = 0; n < 12; n += 1) await codeOf(sessions.signIn("hunter2", "192.0.2.1"))
+    // Attempts that are not looked at are no events.
+    expect(await failures()).toHaveLength(10)
+    expect((await failures()).map(({ details }) => details)).toEqual([
+      ...Array.from({ length: 9 }, () => ({ client_address: "192.0.2.1" })),
+      { client_address: "192.0.2.1", locked: true },
+    ])
+    expect(JSON.stringify(await failures())).not.toContain("hunter2")
+    // Somebody with a whole network.
+    for (let n = 0; n < 200; n += 1)
+      expect(await codeOf(sessions.signIn("wrong", `2001:db8::${n}`))).toBe("unauthenticated")
+    expect(await failures()).toHaveLength(30)
+    clock.advance(60_000)
+    await codeOf(sessions.signIn("wrong", "192.0.2.9"))
+    await codeOf(sessions.signIn("wrong", "192.0.2.9"))
+    const written = await failures()
+    expect(written).toHaveLength(31)
+    expect(written.at(-1)).toMatchObject({
+      actor: "anonymous",
+      details: { client_address: "192.0.2.9", unwritten: 180 },
+    })
   })
 })

@@ -2,12 +2,13 @@
 import { Hono } from "hono"
 import { AgentListAnswer, agentAnswer } from "../agents/agent.schema"
 import { type ApiEnv, input, operation } from "../server/operation"
-import { listAnswer, PageQuery, rangeOf } from "../server/paging"
+import { listAnswer, pagedAnswer, sliceOf } from "../server/paging"
 import { IdParam } from "../server/resource.schema"
 import {
   AgentGroupAnswer,
   AgentGroupListAnswer,
   AgentGroupPatchBody,
+  AgentGroupQuery,
   agentGroupAnswer,
   NewAgentGroupBody,
 } from "./agent-group.schema"
@@ -23,11 +24,10 @@ export const agentGroupRoutes = (groups: AgentGroupService) =>
         role: "viewer",
         returns: AgentGroupListAnswer,
       }),
-      input("query", PageQuery),
+      input("query", AgentGroupQuery),
       async (c) => {
-        const page = c.req.valid("query")
-        const { rows, total } = await groups.list(rangeOf(page))
-        return c.json(listAnswer(rows.map(agentGroupAnswer), total, page))
+        const query = c.req.valid("query")
+        return c.json(pagedAnswer(query, await groups.list({ search: query.q }, sliceOf(query)), agentGroupAnswer))
       },
     )
     .post(
@@ -36,6 +36,7 @@ export const agentGroupRoutes = (groups: AgentGroupService) =>
         id: "create_agent_group",
         summary: "Create an agent group",
         role: "operator",
+        errors: { 409: "The name or the id is taken" },
         returns: AgentGroupAnswer,
         status: 201,
       }),
@@ -54,6 +55,7 @@ export const agentGroupRoutes = (groups: AgentGroupService) =>
         id: "update_agent_group",
         summary: "Change an agent group",
         role: "operator",
+        errors: { 409: "Another agent group has the name" },
         returns: AgentGroupAnswer,
       }),
       input("param", IdParam),

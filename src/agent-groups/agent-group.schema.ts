@@ -1,6 +1,7 @@
 /** Agent groups on the wire. */
 import * as v from "valibot"
-import { listOf } from "../server/paging"
+import { documentedAs } from "../server/json-schema"
+import { listParams, pagedListOf } from "../server/paging"
 import { ChosenId, ResourceName, withoutUndefined } from "../server/resource.schema"
 import { requiredTime, WireTime } from "../server/wire"
 import { parseRange } from "./address-range"
@@ -17,6 +18,7 @@ const settings = {
   match_version: text(50),
   match_ip_cidr: v.pipe(
     text(45),
+    documentedAs({ anyOf: [{ const: "" }, { type: "string", format: "address-range", maxLength: 45 }] }),
     v.check(
       (cidr) => cidr === "" || parseRange(cidr) !== null,
       "must be an IP address or a range such as 10.0.0.0/8 or 2001:db8::/32",
@@ -73,7 +75,9 @@ export const AgentGroupAnswer = v.pipe(
   v.metadata({ ref: "AgentGroup" }),
 )
 
-export const AgentGroupListAnswer = listOf(AgentGroupAnswer)
+export const AgentGroupListAnswer = pagedListOf(AgentGroupAnswer)
+
+export const AgentGroupQuery = v.object(listParams(["id", "name", "description"]))
 
 export const agentGroupAnswer = (group: AgentGroupRow) => ({
   id: group.id,

@@ -4,6 +4,7 @@ import type { AuditService } from "../audit/audit.service"
 import type { Clock } from "../clock"
 import type { Db, Tx } from "../db/db"
 import { newId } from "../db/ids"
+import type { Slice, TextFilter } from "../db/listing"
 import { explainRefusals } from "../db/refusals"
 import { AppError } from "../errors"
 import type { AgentGroupRow, AgentGroupStore } from "./agent-group.store"
@@ -40,9 +41,9 @@ export const agentGroupService = ({ db, groups, audit, clock, onServingChanged }
   return {
     get,
 
-    /** Newest first. `total` counts all groups. */
-    async list(range: { limit: number; offset: number }) {
-      const [rows, total] = await Promise.all([groups.list(range), groups.total()])
+    /** Newest first. `total` counts all groups that match. */
+    async list(filter: TextFilter, slice: Slice) {
+      const [rows, total] = await Promise.all([groups.list(filter, slice), groups.total(filter)])
       return { rows, total }
     },
 
@@ -53,6 +54,19 @@ export const agentGroupService = ({ db, groups, audit, clock, onServingChanged }
       const belong = rows.filter(({ agent, explicit }) => isMember(agent, group, explicit))
       // Sorted here: the dialects order text differently.
       return belong.map(({ agent }) => agent).sort(byName)
+    },
+
+    /** How many agents belong to each of the groups now. */
+    async memberCounts(rows: readonly AgentGroupRow[]): Promise<ReadonlyMap<string, number>> {
+      if (rows.length === 0) return new Map()
+      const { agents, explicit } = await groups.candidatesOf(rows.map(({ id }) => id))
+      const memberships = new Map(explicit.map((row) => [`${row.agentGroupId} ${row.agentId}`, row.membershipType]))
+      return new Map(
+        rows.map((group) => [
+          group.id,
+          agents.filter((agent) => isMember(agent, group, memberships.get(`${group.id} ${agent.id}`) ?? null)).length,
+        ]),
+      )
     },
 
     /** Which of these agents belong to the group; none when there is no such group. */

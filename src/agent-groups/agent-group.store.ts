@@ -1,6 +1,7 @@
 /** SQL of agent groups. */
-import { and, asc, count, desc, eq, inArray, isNull, type SQL } from "drizzle-orm"
+import { and, asc, count, eq, inArray, isNull, type SQL } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
+import { listing, type Slice, type TextFilter } from "../db/listing"
 import type { Tables } from "../db/tables/tables"
 
 export type AgentGroupRow = Tables["agentGroups"]["$inferSelect"]
@@ -17,13 +18,15 @@ export const agentGroupStore = ({ t, read }: Db) => {
       .where(and(isNull(agents.retiredAt), where))
       .orderBy(asc(agents.id))
 
+  const listed = listing({ id: groups.id, time: groups.createdAt, text: [groups.id, groups.name, groups.description] })
+
   return {
     /** Newest first. */
-    list: ({ limit, offset }: { limit: number; offset: number }) =>
-      read.select().from(groups).orderBy(desc(groups.createdAt), desc(groups.id)).limit(limit).offset(offset),
+    list: ({ search }: TextFilter, slice: Slice) =>
+      listed.read(read.select().from(groups), listed.matches(search), slice),
 
-    async total(): Promise<number> {
-      const [row] = await read.select({ n: count() }).from(groups)
+    async total({ search }: TextFilter): Promise<number> {
+      const [row] = await read.select({ n: count() }).from(groups).where(listed.matches(search))
       return row?.n ?? 0
     },
 
@@ -48,6 +51,18 @@ export const agentGroupStore = ({ t, read }: Db) => {
 
     /** All that may be members. Which are is not for SQL to say: no dialect-neutral SQL knows address ranges. */
     candidates: (groupId: string) => candidates(read, groupId),
+
+    /** The same for several groups at once: the agents, and who is explicitly in or out of which group. */
+    async candidatesOf(groupIds: readonly string[]) {
+      const [rows, explicit] = await Promise.all([
+        read.select().from(agents).where(isNull(agents.retiredAt)),
+        read
+          .select()
+          .from(members)
+          .where(inArray(members.agentGroupId, [...groupIds])),
+      ])
+      return { agents: rows, explicit }
+    },
 
     candidatesAmong: (query: Query | Tx, groupId: string, agentIds: readonly string[]) =>
       candidates(query, groupId, inArray(agents.id, [...agentIds])),

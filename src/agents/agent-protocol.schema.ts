@@ -101,6 +101,14 @@ export type CertificateQuery = v.InferOutput<typeof CertificateQuery>
 export const CertificateAnswer = v.object({ certificate_pem: text("Leaf, then the rest of the chain, PEM") })
 export type CertificateAnswer = v.InferOutput<typeof CertificateAnswer>
 
+/** What the agent knows of a deployment beside whether it ended well. Words of newer agents are let through and not counted. */
+const DeploymentFacts = v.object({
+  idempotent: v.pipe(v.nullish(v.boolean()), v.description("Everything was in place: nothing was written or reloaded")),
+  failed_step: optionalText("validate, reload, verify or other"),
+  rollback: optionalText("restored, or also_failed when somebody has to look"),
+})
+export type DeploymentFacts = v.InferInput<typeof DeploymentFacts>
+
 export const reportedStatuses = ["Running", "Completed", "Failed"] as const
 
 /** POST /api/v1/agents/{id}/jobs/{job_id}/status. */
@@ -108,6 +116,7 @@ export const StatusReport = v.pipe(
   v.object({
     status: v.picklist(reportedStatuses, "status must be Running, Completed or Failed"),
     error: optionalText("Why it failed"),
+    deployment: v.nullish(DeploymentFacts),
   }),
   v.metadata({ ref: "JobStatusReport" }),
 )

@@ -6,8 +6,9 @@ import type { IssuanceService } from "../certificates/issuance.service"
 import type { Db } from "../db/db"
 import type { JobService } from "../jobs/job.service"
 import { type ApiEnv, input, operation } from "../server/operation"
-import { listAnswer, PageQuery, rangeOf } from "../server/paging"
+import { datedBy, pagedAnswer, sliceOf } from "../server/paging"
 import { IdParam } from "../server/resource.schema"
+import { parseInput } from "../server/validation"
 import { requiredTime } from "../server/wire"
 import {
   AgentAnswer,
@@ -17,9 +18,11 @@ import {
   isForced,
   JoinTokenBody,
   JoinTokenListAnswer,
+  JoinTokenQuery,
   joinTokenAnswer,
   NewJoinTokenAnswer,
   RegisteredAgentAnswer,
+  RetiredAgentQuery,
   RetirementAnswer,
   RetireQuery,
 } from "./agent.schema"
@@ -54,8 +57,8 @@ const agentAndCertificate = v.object({ id: v.string(), certId: v.string() })
 
 /** A heartbeat that cannot be read still is a sign of life. */
 const readHeartbeat = async (request: Pick<HonoRequest, "json">): Promise<v.InferOutput<typeof HeartbeatBody>> => {
-  const parsed = v.safeParse(HeartbeatBody, await request.json().catch(() => ({})))
-  return parsed.success ? parsed.output : {}
+  const body: unknown = await request.json().catch(() => ({}))
+  return parseInput(HeartbeatBody, body).catch(() => ({}))
 }
 
 export const agentRoutes = ({ agents, work, jobs, issuance, audit, db }: Services) =>
@@ -66,8 +69,9 @@ export const agentRoutes = ({ agents, work, jobs, issuance, audit, db }: Service
       input("query", AgentQuery),
       async (c) => {
         const query = c.req.valid("query")
-        const { rows, total } = await agents.list(query.status || undefined, rangeOf(query))
-        return c.json(listAnswer(rows.map(agentAnswer), total, query))
+        const found = await agents.list({ status: query.status || undefined, search: query.q }, sliceOf(query))
+        const dated = datedBy(found, ({ registeredAt }) => registeredAt)
+        return c.json(pagedAnswer(query, dated, agentAnswer))
       },
     )
     .post(
@@ -76,6 +80,7 @@ export const agentRoutes = ({ agents, work, jobs, issuance, audit, db }: Service
         id: "register_agent",
         summary: "Register an agent",
         role: "operator",
+        errors: { 409: "Another agent has the name" },
         returns: RegisteredAgentAnswer,
         status: 201,
       }),
@@ -104,11 +109,12 @@ export const agentRoutes = ({ agents, work, jobs, issuance, audit, db }: Service
         role: "viewer",
         returns: AgentListAnswer,
       }),
-      input("query", PageQuery),
+      input("query", RetiredAgentQuery),
       async (c) => {
-        const page = c.req.valid("query")
-        const { rows, total } = await agents.listRetired(rangeOf(page))
-        return c.json(listAnswer(rows.map(agentAnswer), total, page))
+        const query = c.req.valid("query")
+        const found = await agents.listRetired({ search: query.q }, sliceOf(query))
+        const dated = datedBy(found, ({ retiredAt, registeredAt }) => retiredAt ?? registeredAt)
+        return c.json(pagedAnswer(query, dated, agentAnswer))
       },
     )
     .get(
@@ -123,6 +129,10 @@ export const agentRoutes = ({ agents, work, jobs, issuance, audit, db }: Service
         id: "retire_agent",
         summary: "Retire an agent",
         role: "operator",
+        errors: {
+          400: "Force needs a reason",
+          409: "Targets, certificates or open jobs depend on the agent: the body counts them",
+        },
         returns: RetirementAnswer,
         otherwise: { 204: null },
       }),
@@ -147,6 +157,7 @@ export const agentRoutes = ({ agents, work, jobs, issuance, audit, db }: Service
         id: "agent_heartbeat",
         summary: "Report a sign of life",
         role: "agent",
+        errors: { 410: "The agent was retired" },
         returns: HeartbeatAnswer,
       }),
       input("param", IdParam),
@@ -168,6 +179,7 @@ export const agentRoutes = ({ agents, work, jobs, issuance, audit, db }: Service
         id: "poll_agent_work",
         summary: "Claim the work of an agent",
         role: "agent",
+        errors: { 410: "The agent was retired" },
         returns: WorkAnswer,
       }),
       input("param", IdParam),
@@ -188,6 +200,10 @@ export const agentRoutes = ({ agents, work, jobs, issuance, audit, db }: Service
         id: "agent_submit_csr",
         summary: "Submit a CSR",
         role: "agent",
+        errors: {
+          410: "The agent was retired",
+          500: "The CA refused or failed",
+        },
         returns: CsrAnswer,
         status: 202,
       }),
@@ -220,6 +236,7 @@ export const agentRoutes = ({ agents, work, jobs, issuance, audit, db }: Service
         id: "agent_pickup_certificate",
         summary: "Fetch the chain an agent deploys",
         role: "agent",
+        errors: { 410: "The agent was retired" },
         returns: CertificateAnswer,
       }),
       input("param", agentAndCertificate),
@@ -237,6 +254,7 @@ export const agentRoutes = ({ agents, work, jobs, issuance, audit, db }: Service
         id: "agent_report_job_status",
         summary: "Report the state of a job",
         role: "agent",
+        errors: { 409: "The job ended otherwise", 410: "The agent was retired" },
         returns: StatusReportAnswer,
       }),
       input("param", agentAndJob),
@@ -244,8 +262,8 @@ export const agentRoutes = ({ agents, work, jobs, issuance, audit, db }: Service
       async (c) => {
         const { id, jobId } = c.req.valid("param")
         await agents.getActive(id)
-        const { status, error } = c.req.valid("json")
-        await jobs.report(id, jobId, { status, error: error ?? "" }, c.get("actor"))
+        const { status, error, deployment } = c.req.valid("json")
+        await jobs.report(id, jobId, { status, error: error ?? "", deployment: deployment ?? {} }, c.get("actor"))
         return c.json({ status: "updated" as const })
       },
     )
@@ -260,11 +278,10 @@ export const joinTokenRoutes = (tokens: JoinTokenService) =>
         role: "operator",
         returns: JoinTokenListAnswer,
       }),
-      input("query", PageQuery),
+      input("query", JoinTokenQuery),
       async (c) => {
-        const page = c.req.valid("query")
-        const { rows, total } = await tokens.list(rangeOf(page))
-        return c.json(listAnswer(rows.map(joinTokenAnswer), total, page))
+        const query = c.req.valid("query")
+        return c.json(pagedAnswer(query, await tokens.list({ search: query.q }, sliceOf(query)), joinTokenAnswer))
       },
     )
     .post(

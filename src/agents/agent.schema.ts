@@ -1,6 +1,6 @@
 /** Agents and join tokens on the wire. */
 import * as v from "valibot"
-import { listOf, pageParams } from "../server/paging"
+import { listParams, pagedListOf } from "../server/paging"
 import { optionalTime, requiredTime, WireTime, withoutAbsent } from "../server/wire"
 import type { AgentRow, JoinTokenRow } from "./agent.store"
 import { longestTtlSeconds } from "./join-token.service"
@@ -21,7 +21,7 @@ const agentEntries = {
 }
 
 export const AgentAnswer = v.pipe(v.object(agentEntries), v.metadata({ ref: "Agent" }))
-export const AgentListAnswer = listOf(AgentAnswer)
+export const AgentListAnswer = pagedListOf(AgentAnswer)
 
 export const RegisteredAgentAnswer = v.pipe(
   v.object({
@@ -48,7 +48,9 @@ export const agentAnswer = (agent: AgentRow) =>
     retired_reason: agent.retiredReason,
   })
 
-export const AgentQuery = v.object({ status: v.optional(v.string()), ...pageParams })
+const searched = listParams(["id", "name", "hostname", "ip_address", "os", "architecture", "version"])
+export const AgentQuery = v.object({ status: v.optional(v.string()), ...searched })
+export const RetiredAgentQuery = v.object(searched)
 
 /** `force` counts as set only for the spellings of true; anything else is false. */
 export const RetireQuery = v.object({
@@ -93,7 +95,8 @@ const tokenEntries = {
 }
 
 export const JoinTokenAnswer = v.pipe(v.object(tokenEntries), v.metadata({ ref: "JoinToken" }))
-export const JoinTokenListAnswer = listOf(JoinTokenAnswer)
+export const JoinTokenListAnswer = pagedListOf(JoinTokenAnswer)
+export const JoinTokenQuery = v.object(listParams(["id", "created_by", "agent_id"]))
 export const NewJoinTokenAnswer = v.pipe(
   v.object({ ...tokenEntries, token: v.pipe(v.string(), v.description("Shown this once")) }),
   v.metadata({ ref: "NewJoinToken" }),

@@ -7,10 +7,12 @@ import type { ServingStore } from "../certificates/serving.store"
 import type { Clock } from "../clock"
 import type { Db, Tx } from "../db/db"
 import { newId } from "../db/ids"
+import type { Slice, TextFilter } from "../db/listing"
 import { AppError } from "../errors"
 import type { JobStore } from "../jobs/job.store"
 import { type JobQueue, jobSignals } from "../jobs/job-queue.service"
-import type { AgentRow, AgentStore } from "./agent.store"
+import { canMove, stateOf, statusesBefore } from "./agent.machine"
+import type { AgentFilter, AgentRow, AgentStore } from "./agent.store"
 import type { JoinTokenService } from "./join-token.service"
 import { sentinelAgentIds } from "./sentinel-agents"
 
@@ -90,13 +92,13 @@ export const agentService = (deps: Deps) => {
       return agent
     },
 
-    async list(status: string | undefined, { limit, offset }: { limit: number; offset: number }) {
-      const [rows, total] = await Promise.all([agents.list(status, limit, offset), agents.total(status)])
+    async list(filter: AgentFilter, slice: Slice) {
+      const [rows, total] = await Promise.all([agents.list(filter, slice), agents.total(filter)])
       return { rows, total }
     },
 
-    async listRetired({ limit, offset }: { limit: number; offset: number }) {
-      const [rows, total] = await Promise.all([agents.listRetired(limit, offset), agents.totalRetired()])
+    async listRetired(filter: TextFilter, slice: Slice) {
+      const [rows, total] = await Promise.all([agents.listRetired(filter, slice), agents.totalRetired(filter)])
       return { rows, total }
     },
 
@@ -139,20 +141,32 @@ export const agentService = (deps: Deps) => {
         return { ...agent, apiKey }
       }),
 
-    /** @throws AppError `not_found`; `gone` when it was retired */
-    async heartbeat(id: string, facts: MachineFacts): Promise<void> {
-      const recorded = await db.transaction((tx) =>
-        agents.heartbeat(tx, id, { ...given(facts), lastHeartbeatAt: clock.now(), status: "Online" }),
-      )
-      if (recorded !== null) return
-      await this.getActive(id)
-      throw missing(id)
-    },
+    /** A sign of life. @throws AppError `not_found`; `gone` when it was retired */
+    heartbeat: (id: string, facts: MachineFacts): Promise<void> =>
+      db.transaction(async (tx) => {
+        const set = { ...given(facts), lastHeartbeatAt: clock.now() }
+        // Nearly every one is of an agent that is Online: one statement, and nothing to tell.
+        if ((await agents.patchWhile(tx, id, "Online", set)) !== null) return
+        const agent = await agents.lock(tx, id)
+        if (agent === null) throw missing(id)
+        const from = stateOf(agent)
+        if (from === "Retired") throw retiredAgent(id)
+        await agents.patch(tx, id, { ...set, status: "Online" })
+        if (!canMove(from, "Online")) return
+        await audit.append(tx, {
+          actor: systemActor,
+          action: "agent_online",
+          resourceType: "agent",
+          resourceId: id,
+          details: { from, to: "Online", silent_since: agent.lastHeartbeatAt?.toISOString() ?? null },
+        })
+      }),
 
     /** Marks agents as offline that have been silent for longer than `silenceMs`. */
     markSilent: (silenceMs: number): Promise<string[]> =>
       db.transaction(async (tx) => {
-        const silent = await agents.markSilent(tx, new Date(clock.now().getTime() - silenceMs))
+        const silentSince = new Date(clock.now().getTime() - silenceMs)
+        const silent = await agents.markSilent(tx, statusesBefore("Offline"), silentSince)
         await audit.append(
           tx,
           ...silent.map((agent) => ({
@@ -160,7 +174,8 @@ export const agentService = (deps: Deps) => {
             action: "agent_offline",
             resourceType: "agent",
             resourceId: agent.id,
-            details: { last_heartbeat_at: agent.lastHeartbeatAt?.toISOString() ?? null },
+            // The only state from which one becomes Offline by silence.
+            details: { from: "Online", to: "Offline", last_heartbeat_at: agent.lastHeartbeatAt?.toISOString() ?? null },
           })),
         )
         return silent.map((agent) => agent.id)
@@ -187,7 +202,8 @@ export const agentService = (deps: Deps) => {
         ])
         const agent = await agents.lock(tx, id)
         if (agent === null) throw missing(id)
-        if (agent.retiredAt !== null) return null
+        const from = stateOf(agent)
+        if (!canMove(from, "Retired")) return null
         const targetIds = await agents.activeTargets(tx, id)
         const counts: DependencyCounts = {
           active_targets: targetIds.length,
@@ -214,7 +230,7 @@ export const agentService = (deps: Deps) => {
           action: "agent_retired",
           resourceType: "agent",
           resourceId: id,
-          details,
+          details: { ...details, from, to: "Retired" },
         })
         if (isBlocked) {
           await audit.append(tx, {

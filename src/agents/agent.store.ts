@@ -1,6 +1,7 @@
 /** SQL of agents and of the tokens that let them join. */
-import { and, asc, count, desc, eq, inArray, isNotNull, isNull, lt, notInArray, sql } from "drizzle-orm"
+import { and, asc, count, eq, inArray, isNotNull, isNull, lt, notInArray, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
+import { listing, type Slice, type TextFilter } from "../db/listing"
 import { forUpdate } from "../db/locking"
 import type { Tables } from "../db/tables/tables"
 import { sentinelAgentIds } from "./sentinel-agents"
@@ -9,9 +10,22 @@ export type AgentRow = Tables["agents"]["$inferSelect"]
 export type NewAgentRow = Tables["agents"]["$inferInsert"]
 export type JoinTokenRow = Tables["joinTokens"]["$inferSelect"]
 
+export interface AgentFilter extends TextFilter {
+  readonly status?: string | undefined
+}
+
 export const agentStore = ({ t, read }: Db) => {
-  const activeFilter = (status: string | undefined) =>
-    and(isNull(t.agents.retiredAt), status === undefined ? undefined : sql`${t.agents.status} = ${status}`)
+  const { id, name, hostname, ipAddress, os, architecture, version, registeredAt, retiredAt } = t.agents
+  const text = [id, name, hostname, ipAddress, os, architecture, version]
+  const listed = listing({ id, time: registeredAt, text })
+  const listedRetired = listing({ id, time: retiredAt, text })
+  const activeFilter = ({ status, search }: AgentFilter) =>
+    and(
+      isNull(t.agents.retiredAt),
+      status === undefined ? undefined : sql`${t.agents.status} = ${status}`,
+      listed.matches(search),
+    )
+  const retiredFilter = ({ search }: TextFilter) => and(isNotNull(retiredAt), listedRetired.matches(search))
   return {
     async get(id: string, query: Query | Tx = read): Promise<AgentRow | null> {
       return (await query.select().from(t.agents).where(eq(t.agents.id, id)))[0] ?? null
@@ -25,31 +39,18 @@ export const agentStore = ({ t, read }: Db) => {
       return (await read.select().from(t.agents).where(eq(t.agents.apiKeyHash, hash)))[0] ?? null
     },
 
-    list: (status: string | undefined, limit: number, offset: number) =>
-      read
-        .select()
-        .from(t.agents)
-        .where(activeFilter(status))
-        .orderBy(desc(t.agents.registeredAt), desc(t.agents.id))
-        .limit(limit)
-        .offset(offset),
+    list: (filter: AgentFilter, slice: Slice) => listed.read(read.select().from(t.agents), activeFilter(filter), slice),
 
-    async total(status: string | undefined): Promise<number> {
-      const [row] = await read.select({ n: count() }).from(t.agents).where(activeFilter(status))
+    async total(filter: AgentFilter): Promise<number> {
+      const [row] = await read.select({ n: count() }).from(t.agents).where(activeFilter(filter))
       return row?.n ?? 0
     },
 
-    listRetired: (limit: number, offset: number) =>
-      read
-        .select()
-        .from(t.agents)
-        .where(isNotNull(t.agents.retiredAt))
-        .orderBy(desc(t.agents.retiredAt), desc(t.agents.id))
-        .limit(limit)
-        .offset(offset),
+    listRetired: (filter: TextFilter, slice: Slice) =>
+      listedRetired.read(read.select().from(t.agents), retiredFilter(filter), slice),
 
-    async totalRetired(): Promise<number> {
-      const [row] = await read.select({ n: count() }).from(t.agents).where(isNotNull(t.agents.retiredAt))
+    async totalRetired(filter: TextFilter): Promise<number> {
+      const [row] = await read.select({ n: count() }).from(t.agents).where(retiredFilter(filter))
       return row?.n ?? 0
     },
 
@@ -62,24 +63,29 @@ export const agentStore = ({ t, read }: Db) => {
       await tx.update(t.agents).set(set).where(eq(t.agents.id, id))
     },
 
-    /** Records a sign of life; null when the agent is unknown or retired. */
-    async heartbeat(tx: Tx, id: string, set: Partial<NewAgentRow>): Promise<{ id: string } | null> {
+    /** Changes an agent that is not retired and has the status; null when there is none. */
+    async patchWhile(
+      tx: Tx,
+      id: string,
+      status: AgentRow["status"],
+      set: Partial<NewAgentRow>,
+    ): Promise<AgentRow | null> {
       const changed = await tx
         .update(t.agents)
         .set(set)
-        .where(and(eq(t.agents.id, id), isNull(t.agents.retiredAt)))
-        .returning({ id: t.agents.id })
+        .where(and(eq(t.agents.id, id), eq(t.agents.status, status), isNull(t.agents.retiredAt)))
+        .returning()
       return changed[0] ?? null
     },
 
-    /** Marks agents that have been silent; returns them. */
-    markSilent: (tx: Tx, silentSince: Date) =>
+    /** Marks agents that have been silent; returns them. `from`: the statuses that can become Offline. */
+    markSilent: (tx: Tx, from: readonly AgentRow["status"][], silentSince: Date) =>
       tx
         .update(t.agents)
         .set({ status: "Offline" })
         .where(
           and(
-            eq(t.agents.status, "Online"),
+            inArray(t.agents.status, [...from]),
             isNull(t.agents.retiredAt),
             notInArray(t.agents.id, sentinelAgentIds),
             lt(t.agents.lastHeartbeatAt, silentSince),
@@ -116,47 +122,49 @@ export const agentStore = ({ t, read }: Db) => {
 
 export type AgentStore = ReturnType<typeof agentStore>
 
-export const joinTokenStore = ({ t, read }: Db) => ({
-  async insert(tx: Tx, token: Tables["joinTokens"]["$inferInsert"]): Promise<void> {
-    await tx.insert(t.joinTokens).values(token)
-  },
+export const joinTokenStore = ({ t, read }: Db) => {
+  const { id, createdAt, createdBy, agentId } = t.joinTokens
+  const listed = listing({ id, time: createdAt, text: [id, createdBy, agentId] })
 
-  async get(id: string): Promise<JoinTokenRow | null> {
-    return (await read.select().from(t.joinTokens).where(eq(t.joinTokens.id, id)))[0] ?? null
-  },
+  return {
+    async insert(tx: Tx, token: Tables["joinTokens"]["$inferInsert"]): Promise<void> {
+      await tx.insert(t.joinTokens).values(token)
+    },
 
-  list: (limit: number, offset: number) =>
-    read
-      .select()
-      .from(t.joinTokens)
-      .orderBy(desc(t.joinTokens.createdAt), desc(t.joinTokens.id))
-      .limit(limit)
-      .offset(offset),
+    async get(id: string): Promise<JoinTokenRow | null> {
+      return (await read.select().from(t.joinTokens).where(eq(t.joinTokens.id, id)))[0] ?? null
+    },
 
-  async total(): Promise<number> {
-    const [row] = await read.select({ n: count() }).from(t.joinTokens)
-    return row?.n ?? 0
-  },
+    list: ({ search }: TextFilter, slice: Slice) =>
+      listed.read(read.select().from(t.joinTokens), listed.matches(search), slice),
 
-  /** Uses a token up. False when it was used, or has expired, in the meantime. */
-  async spend(tx: Tx, id: string, agentId: string, now: Date): Promise<boolean> {
-    const spent = await tx
-      .update(t.joinTokens)
-      .set({ usedAt: now, agentId })
-      .where(
-        and(
-          eq(t.joinTokens.id, id),
-          isNull(t.joinTokens.usedAt),
-          sql`${t.joinTokens.expiresAt} > ${sql.param(now, t.joinTokens.expiresAt)}`,
-        ),
+    async total({ search }: TextFilter): Promise<number> {
+      const [row] = await read.select({ n: count() }).from(t.joinTokens).where(listed.matches(search))
+      return row?.n ?? 0
+    },
+
+    /** Uses a token up. False when it was used, or has expired, in the meantime. */
+    async spend(tx: Tx, id: string, agentId: string, now: Date): Promise<boolean> {
+      const spent = await tx
+        .update(t.joinTokens)
+        .set({ usedAt: now, agentId })
+        .where(
+          and(
+            eq(t.joinTokens.id, id),
+            isNull(t.joinTokens.usedAt),
+            sql`${t.joinTokens.expiresAt} > ${sql.param(now, t.joinTokens.expiresAt)}`,
+          ),
+        )
+        .returning({ id: t.joinTokens.id })
+      return spent.length > 0
+    },
+
+    async remove(tx: Tx, id: string): Promise<boolean> {
+      return (
+        (await tx.delete(t.joinTokens).where(eq(t.joinTokens.id, id)).returning({ id: t.joinTokens.id })).length > 0
       )
-      .returning({ id: t.joinTokens.id })
-    return spent.length > 0
-  },
-
-  async remove(tx: Tx, id: string): Promise<boolean> {
-    return (await tx.delete(t.joinTokens).where(eq(t.joinTokens.id, id)).returning({ id: t.joinTokens.id })).length > 0
-  },
-})
+    },
+  }
+}
 
 export type JoinTokenStore = ReturnType<typeof joinTokenStore>

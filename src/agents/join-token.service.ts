@@ -5,6 +5,7 @@ import type { AuditService } from "../audit/audit.service"
 import type { Clock } from "../clock"
 import type { Db } from "../db/db"
 import { newId } from "../db/ids"
+import type { Slice, TextFilter } from "../db/listing"
 import { AppError } from "../errors"
 import type { JoinTokenRow, JoinTokenStore } from "./agent.store"
 
@@ -52,8 +53,8 @@ export const joinTokenService = ({ db, tokens, audit, clock, caFingerprint }: De
     return { ...row, token: `${row.id}.${secret}.${caFingerprint()}` }
   },
 
-  async list({ limit, offset }: { limit: number; offset: number }) {
-    const [rows, total] = await Promise.all([tokens.list(limit, offset), tokens.total()])
+  async list(filter: TextFilter, slice: Slice) {
+    const [rows, total] = await Promise.all([tokens.list(filter, slice), tokens.total(filter)])
     return { rows, total }
   },
 

@@ -2,7 +2,7 @@
 import { Hono } from "hono"
 import * as v from "valibot"
 import { type ApiEnv, input, operation } from "../server/operation"
-import { listAnswer, listOf } from "../server/paging"
+import { datedBy, pagedAnswer, pagedListOf, sliceOf } from "../server/paging"
 import { AuditEventAnswer, AuditQuery, auditEventAnswer, auditFilterOf } from "./audit.schema"
 import type { AuditService } from "./audit.service"
 
@@ -15,13 +15,14 @@ export const auditRoutes = (audit: Pick<AuditService, "list" | "get">) =>
         id: "list_audit_events",
         summary: "List audit events, newest first",
         role: "viewer",
-        returns: listOf(AuditEventAnswer),
+        returns: pagedListOf(AuditEventAnswer),
       }),
       input("query", AuditQuery),
       async (c) => {
         const query = c.req.valid("query")
-        const { rows, total } = await audit.list(auditFilterOf(query), query)
-        return c.json(listAnswer(rows.map(auditEventAnswer), total, query))
+        const found = await audit.list(auditFilterOf(query), sliceOf(query))
+        const dated = datedBy(found, ({ timestamp }) => timestamp)
+        return c.json(pagedAnswer(query, dated, auditEventAnswer))
       },
     )
     .get(

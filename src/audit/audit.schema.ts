@@ -1,6 +1,6 @@
 /** Audit events on the wire. */
 import * as v from "valibot"
-import { pageParams } from "../server/paging"
+import { listParams } from "../server/paging"
 import { readTime, requiredTime, WireTime } from "../server/wire"
 import type { AuditEvent, AuditFilter } from "./audit.store"
 
@@ -30,7 +30,7 @@ export const AuditQuery = v.object({
   to: text,
   created_after: text,
   created_before: text,
-  ...pageParams,
+  ...listParams(["id", "actor", "action", "resource_type", "resource_id"]),
 })
 
 export const auditFilterOf = (query: v.InferOutput<typeof AuditQuery>): AuditFilter => {
@@ -42,6 +42,7 @@ export const auditFilterOf = (query: v.InferOutput<typeof AuditQuery>): AuditFil
     action: query.action,
     resourceType: query.resource_type,
     resourceId: query.resource_id,
+    search: query.q,
     ...(from === null ? {} : { from }),
     ...(to === null ? {} : { to }),
   }

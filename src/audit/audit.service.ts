@@ -3,9 +3,10 @@ import { type Actor, actorName } from "../access/actor"
 import type { Clock } from "../clock"
 import type { Db, Tx } from "../db/db"
 import { newId } from "../db/ids"
+import type { Slice } from "../db/listing"
 import { AppError } from "../errors"
 import { type Page, rangeOf } from "../server/paging"
-import type { AuditFilter, AuditStore } from "./audit.store"
+import type { AuditEvent, AuditFilter, AuditStore } from "./audit.store"
 import { redactDetails } from "./redaction"
 
 export interface NewAuditEvent {
@@ -48,18 +49,20 @@ export const auditService = ({ db, events, clock }: Deps) => ({
   },
 
   /** Newest first. */
-  async list(filter: AuditFilter, page: Page) {
-    const [rows, total] = await Promise.all([events.list(filter, rangeOf(page)), events.count(filter)])
+  async list(filter: AuditFilter, range: Page | Slice) {
+    const slice = "page" in range ? rangeOf(range) : range
+    const [rows, total] = await Promise.all([events.list(filter, slice), events.count(filter)])
     return { rows, total }
   },
 
   /** All events of a filter, newest first, batch by batch: an export may be larger than memory. */
   async *batches(filter: AuditFilter, size = 500) {
-    let after: Awaited<ReturnType<AuditStore["list"]>>[number] | null = null
+    let after: { createdAt: Date; id: string } | null = null
     for (;;) {
-      const batch: Awaited<ReturnType<AuditStore["list"]>> = await events.listAfter(filter, after, size)
+      const batch: AuditEvent[] = await events.list(filter, { limit: size, after })
       if (batch.length > 0) yield batch
-      after = batch.at(-1) ?? null
+      const last = batch.at(-1)
+      after = last === undefined ? null : { createdAt: last.timestamp, id: last.id }
       if (batch.length < size) return
     }
   },

@@ -1,6 +1,8 @@
 /** The audit trail's rows: inserted and read, never changed (triggers in both dialects refuse it). */
-import { and, count, desc, eq, gte, lte, ne, type SQL, sql } from "drizzle-orm"
+import { and, count, eq, gte, lt, lte, type SQL, sql } from "drizzle-orm"
 import type { Db, Tx } from "../db/db"
+import { listing, type Slice, type TextFilter } from "../db/listing"
+import { rowCounts } from "../db/row-counts"
 
 export interface AuditEvent {
   readonly id: string
@@ -13,7 +15,7 @@ export interface AuditEvent {
   readonly timestamp: Date
 }
 
-export interface AuditFilter {
+export interface AuditFilter extends TextFilter {
   readonly actor?: string
   readonly actorType?: string
   readonly action?: string
@@ -29,7 +31,9 @@ export interface AuditFilter {
 /** Rows per INSERT: eight parameters each, far below SQLite's 32,766. */
 const chunk = 500
 
-export const auditStore = ({ t, read }: Pick<Db, "t" | "read">) => {
+export const auditStore = ({ t, read, scan }: Pick<Db, "t" | "read" | "scan">) => {
+  const { id, timestamp, actor, action, resourceType, resourceId } = t.auditEvents
+  const listed = listing({ id, time: timestamp, text: [id, actor, action, resourceType, resourceId] })
   const conditions = (filter: AuditFilter): SQL | undefined => {
     const { actor, actorType, action, resourceType, resourceId, from, to, withoutApiCalls } = filter
     const known = (["User", "System", "Agent"] as const).find((type) => type === actorType)
@@ -46,8 +50,25 @@ export const auditStore = ({ t, read }: Pick<Db, "t" | "read">) => {
       resourceId === undefined ? undefined : eq(t.auditEvents.resourceId, resourceId),
       from === undefined ? undefined : gte(t.auditEvents.timestamp, from),
       to === undefined ? undefined : lte(t.auditEvents.timestamp, to),
-      withoutApiCalls === true ? ne(t.auditEvents.resourceType, "api") : undefined,
+      // As the index has it: a parameter would not be seen to mean the same.
+      withoutApiCalls === true ? sql`resource_type <> 'api'` : undefined,
+      listed.matches(filter.search),
     )
+  }
+  const counts = rowCounts({ t, read })
+  /** Text may be in any of millions of rows. */
+  const readerFor = ({ search }: AuditFilter) => (listed.matches(search) === undefined ? read : scan)
+  const countRows = async (where: SQL | undefined, query = read): Promise<number> => {
+    const [row] = await query.select({ n: count() }).from(t.auditEvents).where(where)
+    return row?.n ?? 0
+  }
+  /** By what is counted: no text, no single resource, and not an actor together with a time. */
+  const countedTotal = ({ from, to, actor, ...filter }: AuditFilter): Promise<number> => {
+    if (from === undefined && to === undefined) return counts.total("auditEvents", { ...filter, actor })
+    const range = { from: from ?? null, until: to === undefined ? null : new Date(to.getTime() + 1) }
+    const inPiece = (piece: { from: Date; until: Date }) =>
+      countRows(and(conditions(filter), gte(timestamp, piece.from), lt(timestamp, piece.until)))
+    return counts.within("auditDays", range, inPiece, filter)
   }
   return {
     async insert(tx: Tx, events: readonly AuditEvent[]): Promise<void> {
@@ -55,36 +76,19 @@ export const auditStore = ({ t, read }: Pick<Db, "t" | "read">) => {
         await tx.insert(t.auditEvents).values(events.slice(from, from + chunk))
       }
     },
-    list: (filter: AuditFilter, range: { limit: number; offset: number }): Promise<AuditEvent[]> =>
-      read
-        .select()
-        .from(t.auditEvents)
-        .where(conditions(filter))
-        .orderBy(desc(t.auditEvents.timestamp), desc(t.auditEvents.id))
-        .limit(range.limit)
-        .offset(range.offset),
-    /** Newest first, from after an event on. */
-    listAfter: (
-      filter: AuditFilter,
-      after: Pick<AuditEvent, "timestamp" | "id"> | null,
-      limit: number,
-    ): Promise<AuditEvent[]> =>
-      read
-        .select()
-        .from(t.auditEvents)
-        .where(
-          and(
-            conditions(filter),
-            after === null
-              ? undefined
-              : sql`(${t.auditEvents.timestamp}, ${t.auditEvents.id}) < (${sql.param(after.timestamp, t.auditEvents.timestamp)}, ${after.id})`,
-          ),
-        )
-        .orderBy(desc(t.auditEvents.timestamp), desc(t.auditEvents.id))
-        .limit(limit),
+    /** Newest first. */
+    list: (filter: AuditFilter, slice: Slice): Promise<AuditEvent[]> =>
+      listed.read(readerFor(filter).select().from(t.auditEvents), conditions(filter), slice),
     async count(filter: AuditFilter): Promise<number> {
-      const [row] = await read.select({ total: count() }).from(t.auditEvents).where(conditions(filter))
-      return row?.total ?? 0
+      const { search, resourceId: ofResource, withoutApiCalls, ...counted } = filter
+      const isDated = counted.from !== undefined || counted.to !== undefined
+      const isCounted = listed.matches(search) === undefined && ofResource === undefined
+      if (isCounted && (!isDated || counted.actor === undefined)) {
+        const all = await countedTotal(counted)
+        const hasCalls = withoutApiCalls === true && (counted.resourceType ?? "api") === "api"
+        return hasCalls ? all - (await countedTotal({ ...counted, resourceType: "api" })) : all
+      }
+      return await countRows(conditions(filter), ofResource === undefined ? scan : readerFor(filter))
     },
     async find(id: string): Promise<AuditEvent | null> {
       const [row] = await read.select().from(t.auditEvents).where(eq(t.auditEvents.id, id))

@@ -1,5 +1,5 @@
 /** The sealed order of audit events. Rows are inserted and read, never changed. */
-import { and, asc, desc, eq, gt, notExists, sql } from "drizzle-orm"
+import { and, asc, count, desc, eq, gt, notExists, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
 import type { AuditEvent } from "./audit.store"
 
@@ -63,6 +63,21 @@ export const leafStore = ({ t, read }: Pick<Db, "t" | "read">) => {
       for (let from = 0; from < leaves.length; from += chunk) {
         await tx.insert(t.auditLeaves).values(leaves.slice(from, from + chunk))
       }
+    },
+
+    /** Leaves in order with the event each is of; null where there is none any longer. */
+    leavesAfter: (seq: number, limit: number): Promise<{ leaf: Leaf; event: AuditEvent | null }[]> =>
+      read
+        .select({ leaf: t.auditLeaves, event: t.auditEvents })
+        .from(t.auditLeaves)
+        .leftJoin(t.auditEvents, eq(t.auditEvents.id, t.auditLeaves.eventId))
+        .where(gt(t.auditLeaves.seq, seq))
+        .orderBy(asc(t.auditLeaves.seq))
+        .limit(limit),
+
+    async countEvents(): Promise<number> {
+      const [row] = await read.select({ n: count() }).from(t.auditEvents)
+      return row?.n ?? 0
     },
 
     sealedAfter: (seq: number, limit: number): Promise<SealedEvent[]> =>

@@ -5,9 +5,9 @@
 import { systemActor } from "../access/actor"
 import type { AuditService } from "../audit/audit.service"
 import type { Clock } from "../clock"
-import type { Db } from "../db/db"
+import type { Db, Tx } from "../db/db"
 import type { IssuerService } from "../issuers/issuer.service"
-import type { BaselineStore } from "./baseline.store"
+import { type BaselineStore, systemRows } from "./baseline.store"
 
 interface Deps {
   db: Pick<Db, "transaction">
@@ -63,6 +63,31 @@ const rules = [
 ] as const
 
 export const baselineService = ({ db, baseline, issuers, audit, clock }: Deps) => ({
+  /** Owner, team and renewal policy of certificates that clients enrol for themselves; made anew where somebody deleted them. */
+  async ensureSystemRows(tx: Tx): Promise<typeof systemRows> {
+    if (await baseline.hasSystemRows(tx)) return systemRows
+    const now = clock.now()
+    const stamps = { createdAt: now, updatedAt: now }
+    const { ownerId, teamId } = systemRows
+    const made: [string, string, string][] = []
+    // A team of that name may be somebody's own.
+    for (const name of ["system", "certctl system"]) {
+      if (await baseline.insertTeam(tx, { id: teamId, name, ...stamps })) made.push(["create_team", "team", teamId])
+    }
+    if (await baseline.insertOwner(tx, { id: ownerId, name: "system", teamId, ...stamps })) {
+      made.push(["create_owner", "owner", ownerId])
+    }
+    const policyIds = await baseline.insertRenewalPolicies(
+      tx,
+      renewalPolicies.map((policy) => ({ ...policy, ...stamps })),
+    )
+    for (const id of policyIds) made.push(["create_renewal_policy", "renewal_policy", id])
+    for (const [action, resourceType, resourceId] of made) {
+      await audit.append(tx, { action, actor: systemActor, resourceType, resourceId })
+    }
+    return systemRows
+  },
+
   /** For the start of a server. Does nothing on a database that had its baseline. */
   ensure: (): Promise<void> =>
     db.transaction(async (tx) => {

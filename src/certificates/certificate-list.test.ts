@@ -24,7 +24,7 @@ onEachDialect("the certificate list", (openDb) => {
     const store = certificateStore(db)
     const shown = async (status: CertificateStatus) => {
       const shownStatus = { status, now, expiringUntil: inDays(30) }
-      const found = await store.list({ shownStatus }, null, 50, 0)
+      const found = await store.list({ shownStatus }, null, { limit: 50, offset: 0 })
       expect(await store.total({ shownStatus })).toBe(found.length)
       return found.map(({ id }) => id).sort()
     }
@@ -53,8 +53,8 @@ onEachDialect("the certificate list", (openDb) => {
     })
     const store = certificateStore(db)
     for (const search of ["0A:1B:2C:3D:4E:5F:60:71:82:93", "0a1b2c3d4e5f60718293", fingerprint.toUpperCase()]) {
-      expect((await store.list({ search }, null, 10, 0)).map(({ id }) => id)).toEqual(["mc-2"])
+      expect((await store.list({ search }, null, { limit: 10, offset: 0 })).map(({ id }) => id)).toEqual(["mc-2"])
     }
-    expect(await store.list({ search: "0a1b2c3d4e5f6071" }, null, 10, 0)).toEqual([])
+    expect(await store.list({ search: "0a1b2c3d4e5f6071" }, null, { limit: 10, offset: 0 })).toEqual([])
   })
 })

@@ -2,7 +2,7 @@
 import { Hono } from "hono"
 import * as v from "valibot"
 import { type ApiEnv, input, operation } from "../server/operation"
-import { cursorAnswer, cursorPageOf, listAnswer, PageQuery, rangeOf } from "../server/paging"
+import { pagedAnswer, sliceOf } from "../server/paging"
 import { IdParam } from "../server/resource.schema"
 import { TargetAnswer, targetAnswer } from "../targets/target.schema"
 import {
@@ -23,6 +23,7 @@ import {
   RenewBody,
   RenewQuery,
   VersionListAnswer,
+  VersionQuery,
   versionAnswer,
 } from "./certificate.schema"
 import type { CertificateService } from "./certificate.service"
@@ -48,22 +49,8 @@ export const certificateRoutes = ({ certificates, renewals, deployments }: Servi
       input("query", CertificateQuery),
       async (c) => {
         const query = c.req.valid("query")
-        const filter = certificateFilter(query)
-        const cursorPage = cursorPageOf(query)
-        if (cursorPage !== null) {
-          const { rows, total } = await certificates.listAfter(filter, cursorPage.after, cursorPage.pageSize + 1)
-          return c.json(
-            cursorAnswer(rows, total, cursorPage, (row) => onlyFields(certificateAnswer(row), query.fields)),
-          )
-        }
-        const { rows, total } = await certificates.list(filter, certificateSort(query), rangeOf(query))
-        return c.json(
-          listAnswer(
-            rows.map((row) => onlyFields(certificateAnswer(row), query.fields)),
-            total,
-            query,
-          ),
-        )
+        const found = await certificates.list(certificateFilter(query), certificateSort(query), sliceOf(query))
+        return c.json(pagedAnswer(query, found, (row) => onlyFields(certificateAnswer(row), query.fields)))
       },
     )
     .post(
@@ -72,6 +59,7 @@ export const certificateRoutes = ({ certificates, renewals, deployments }: Servi
         id: "create_certificate",
         summary: "Create a certificate; renew issues it",
         role: "operator",
+        errors: { 409: "The name or the id is taken" },
         returns: CertificateAnswer,
         status: 201,
       }),
@@ -90,6 +78,7 @@ export const certificateRoutes = ({ certificates, renewals, deployments }: Servi
         id: "update_certificate",
         summary: "Change a certificate",
         role: "operator",
+        errors: { 409: "Another certificate has the name, or this one is archived" },
         returns: CertificateAnswer,
       }),
       input("param", IdParam),
@@ -117,11 +106,11 @@ export const certificateRoutes = ({ certificates, renewals, deployments }: Servi
         returns: VersionListAnswer,
       }),
       input("param", IdParam),
-      input("query", PageQuery),
+      input("query", VersionQuery),
       async (c) => {
-        const page = c.req.valid("query")
-        const { rows, total } = await certificates.versions(c.req.valid("param").id, rangeOf(page))
-        return c.json(listAnswer(rows.map(versionAnswer), total, page))
+        const query = c.req.valid("query")
+        const found = await certificates.versions(c.req.valid("param").id, sliceOf(query), query.q)
+        return c.json(pagedAnswer(query, found, versionAnswer))
       },
     )
     .get(
@@ -144,6 +133,7 @@ export const certificateRoutes = ({ certificates, renewals, deployments }: Servi
         id: "trigger_renewal",
         summary: "Issue a certificate, or renew it",
         role: "operator",
+        errors: { 409: "A renewal is running or waits for approval" },
         returns: RenewAnswer,
         status: 202,
       }),

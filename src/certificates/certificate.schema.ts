@@ -2,7 +2,7 @@
 import * as v from "valibot"
 import { certificateStatuses } from "../db/tables/certificate.tables"
 import { documentedAs } from "../server/json-schema"
-import { cursorListOf, cursorParams, listOf, pageParams } from "../server/paging"
+import { cursorListOf, listOf, listParams, pagedListOf } from "../server/paging"
 import { ChosenId, mapOf, ResourceName, withoutUndefined } from "../server/resource.schema"
 import { optionalTime, readTime, requiredTime, TimeFilter, WireTime, withoutAbsent } from "../server/wire"
 import type { CertificateStatus } from "./certificate.machine"
@@ -11,7 +11,10 @@ import type { CertificateFilter, CertificateSort } from "./certificate.store"
 import type { VersionRow } from "./version.store"
 
 const Reference = v.pipe(v.string(), v.minLength(1), v.maxLength(255))
-const Names = v.pipe(v.array(v.pipe(v.string(), v.maxLength(253))), v.maxLength(100, "must have at most 100 names"))
+const Names = v.pipe(
+  v.array(v.pipe(v.string(), documentedAs({ type: "string", format: "san" }), v.maxLength(253))),
+  v.maxLength(100, "must have at most 100 names"),
+)
 const Tags = mapOf(v.string())
 const noneIfEmpty = (text: string | null | undefined): string | null =>
   text === undefined || text === "" ? null : text
@@ -19,7 +22,12 @@ const noneIfEmpty = (text: string | null | undefined): string | null =>
 /** The order of the entries is the order in which a missing one is reported. */
 export const NewCertificateBody = v.pipe(
   v.object({
-    common_name: v.pipe(v.string(), v.minLength(1), v.maxLength(253)),
+    common_name: v.pipe(
+      v.string(),
+      documentedAs({ type: "string", format: "common-name", description: "A host name, IP or mail address" }),
+      v.minLength(1),
+      v.maxLength(253),
+    ),
     owner_id: Reference,
     team_id: Reference,
     issuer_id: Reference,
@@ -34,6 +42,7 @@ export const NewCertificateBody = v.pipe(
     expires_at: v.nullish(
       v.pipe(
         v.string(),
+        documentedAs({ type: "string", format: "date-time" }),
         v.check((text) => readTime(text) !== null, "must be an RFC 3339 time"),
       ),
     ),
@@ -167,7 +176,6 @@ export const CertificateQuery = v.object({
   issuer_id: text,
   profile_id: text,
   agent_id: text,
-  q: v.optional(v.pipe(v.string(), v.description("Text in the name, common name, SANs or id"))),
   expires_before: TimeFilter,
   expires_after: TimeFilter,
   created_after: TimeFilter,
@@ -184,8 +192,7 @@ export const CertificateQuery = v.object({
   ),
   sort_desc: text,
   fields: v.optional(v.pipe(v.string(), v.description("Comma list of keys; rows are reduced to them"))),
-  ...cursorParams,
-  ...pageParams,
+  ...listParams(["id", "name", "common_name", "sans", "a whole serial_number or fingerprint_sha256"]),
 })
 type CertificateQuery = v.InferOutput<typeof CertificateQuery>
 
@@ -247,7 +254,8 @@ export const VersionAnswer = v.pipe(
   }),
   v.metadata({ ref: "CertificateVersion" }),
 )
-export const VersionListAnswer = listOf(VersionAnswer)
+export const VersionListAnswer = pagedListOf(VersionAnswer)
+export const VersionQuery = v.object(listParams(["id", "serial_number", "fingerprint_sha256", "agent_id"]))
 
 const csrOnly =
   /^\s*-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----[A-Za-z0-9+/=\s]+-----END (?:NEW )?CERTIFICATE REQUEST-----\s*$/

@@ -4,6 +4,7 @@ import type { AuditService } from "../audit/audit.service"
 import type { Clock } from "../clock"
 import type { Db, Tx } from "../db/db"
 import { newId } from "../db/ids"
+import type { Slice } from "../db/listing"
 import { explainRefusals } from "../db/refusals"
 import { AppError } from "../errors"
 import type { JobQueue } from "../jobs/job-queue.service"
@@ -131,31 +132,17 @@ export const certificateService = (deps: Deps) => {
     get,
     withTargets,
 
-    async list(
-      filter: CertificateFilter,
-      sort: CertificateSort | null,
-      { limit, offset }: { limit: number; offset: number },
-    ) {
-      const [rows, total] = await Promise.all([
-        certificates.list(filter, sort, limit, offset),
-        certificates.total(filter),
-      ])
+    /** @param sort counts for pages by number only */
+    async list(filter: CertificateFilter, sort: CertificateSort | null, slice: Slice) {
+      const [rows, total] = await Promise.all([certificates.list(filter, sort, slice), certificates.total(filter)])
       return { rows: await withTargets(rows), total }
     },
 
-    /** Newest first, from after a row on. */
-    async listAfter(filter: CertificateFilter, after: { createdAt: Date; id: string } | null, limit: number) {
-      const [rows, total] = await Promise.all([
-        certificates.listAfter(filter, after, limit),
-        certificates.total(filter),
-      ])
-      return { rows: await withTargets(rows), total }
-    },
-
-    /** @throws AppError `not_found` */
-    async versions(id: string, { limit, offset }: { limit: number; offset: number }) {
+    /** Newest first. @throws AppError `not_found` */
+    async versions(id: string, slice: Slice, search?: string) {
       await get(id)
-      const [rows, total] = await Promise.all([versions.list(id, limit, offset), versions.total(id)])
+      const filter = { certificateId: id, search }
+      const [rows, total] = await Promise.all([versions.list(filter, slice), versions.total(filter)])
       return { rows, total }
     },
 
@@ -294,9 +281,11 @@ export const certificateService = (deps: Deps) => {
       await datedByImport(tx, row)
       return
     }
-    for (const version of current) {
-      await versions.setRenewAt(tx, version.id, lifecycle.renewAtOf(row.id, policy?.renewalWindowDays ?? 30, version))
-    }
+    const windowDays = policy?.renewalWindowDays ?? 30
+    await versions.setRenewAt(
+      tx,
+      current.map((version) => ({ id: version.id, renewAt: lifecycle.renewAtOf(row.id, windowDays, version) })),
+    )
     await lifecycle.refreshDates(tx, row)
   }
 }

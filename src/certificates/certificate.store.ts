@@ -5,7 +5,6 @@ import {
   count,
   desc,
   eq,
-  exists,
   gt,
   gte,
   inArray,
@@ -14,14 +13,20 @@ import {
   lt,
   lte,
   ne,
+  notInArray,
   or,
   type SQL,
   sql,
 } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
+import { listing, type Slice, unordered } from "../db/listing"
 import { forUpdate } from "../db/locking"
+import { narrowing, searchedTotal } from "../db/narrowing"
 import type { Tables } from "../db/tables/tables"
+import { timeById } from "../db/time-by-id"
 import type { CertificateStatus } from "./certificate.machine"
+import { certificateIndex } from "./certificate-index.store"
+import { certificateTotal } from "./certificate-total.store"
 
 export type CertificateRow = Tables["certificates"]["$inferSelect"]
 export type NewCertificateRow = Tables["certificates"]["$inferInsert"]
@@ -38,6 +43,10 @@ export interface CertificateFilter {
   expiresAfter?: Date
   createdAfter?: Date
   updatedAfter?: Date
+  /** Until then, inclusive. */
+  createdUntil?: Date
+  source?: string
+  ids?: readonly string[]
   /** Text found in the name, the common name, a SAN or the id, ignoring case; or a whole serial or fingerprint. */
   search?: string
   /** The status as lists show it: Active is judged by the date, as the statistics do. */
@@ -49,17 +58,17 @@ export interface CertificateSort {
   descending: boolean
 }
 
-/** `%` and `_` of what was typed are ordinary characters. */
-const likePattern = (text: string): string => `%${text.toLowerCase().replace(/[\\%_]/g, "\\$&")}%`
-
 /** A serial or fingerprint, written plainly or with colons; null when the text is neither. */
 const hexIn = (text: string): string | null => {
   const plain = text.toLowerCase().replace(/[:\s]/g, "")
   return /^[0-9a-f]{16,64}$/.test(plain) ? plain : null
 }
 
-export const certificateStore = ({ t, read }: Db) => {
+export const certificateStore = (db: Db) => {
+  const { t, read, scan } = db
   const certificates = t.certificates
+  const { id, name, commonName, sans, createdAt } = certificates
+  const listed = listing({ id, time: createdAt, text: [name, commonName, sans, id] })
 
   const shownAs = ({ status, now, expiringUntil }: NonNullable<CertificateFilter["shownStatus"]>): SQL | undefined => {
     const { status: stored, expiresAt } = certificates
@@ -71,61 +80,75 @@ export const certificateStore = ({ t, read }: Db) => {
     return status === "Expired" ? or(eq(stored, status), and(isActive, lt(expiresAt, now))) : eq(stored, status)
   }
 
-  const filterOf = (filter: CertificateFilter): SQL | undefined => {
-    const pattern = filter.search === undefined || filter.search === "" ? null : likePattern(filter.search)
-    const hex = hexIn(filter.search ?? "")
-    const versions = t.certificateVersions
+  /** Certificates with a version of that number. A serial number is stored with an even number of digits. */
+  const idsByNumber = async (typed: string): Promise<string[]> => {
+    const hex = hexIn(typed)
+    if (hex === null) return []
+    const { certificateId, fingerprintSha256, serialNumber } = t.certificateVersions
+    const digits = hex.replace(/^0+(?=.)/, "")
+    const rows = await read
+      .selectDistinct({ id: certificateId })
+      .from(t.certificateVersions)
+      .where(or(eq(fingerprintSha256, hex), inArray(serialNumber, [digits, `0${digits}`, `00${digits}`])))
+      .limit(searchedTotal)
+    return rows.map((row) => row.id)
+  }
+  const texts = narrowing<CertificateFilter>(db, "certificate", idsByNumber)
+
+  const index = certificateIndex(db)
+
+  const filterOf = (filter: CertificateFilter, isInOrder = true): SQL | undefined => {
     return and(
-      filter.status === undefined ? undefined : eq(certificates.status, filter.status),
+      index.equalities(filter, isInOrder),
       filter.shownStatus === undefined ? undefined : shownAs(filter.shownStatus),
-      filter.environment === undefined ? undefined : eq(certificates.environment, filter.environment),
-      filter.ownerId === undefined ? undefined : eq(certificates.ownerId, filter.ownerId),
-      filter.teamId === undefined ? undefined : eq(certificates.teamId, filter.teamId),
-      filter.issuerId === undefined ? undefined : eq(certificates.issuerId, filter.issuerId),
-      filter.profileId === undefined ? undefined : eq(certificates.certificateProfileId, filter.profileId),
       filter.expiresBefore === undefined ? undefined : lt(certificates.expiresAt, filter.expiresBefore),
       filter.expiresAfter === undefined ? undefined : gt(certificates.expiresAt, filter.expiresAfter),
       filter.createdAfter === undefined ? undefined : gt(certificates.createdAt, filter.createdAfter),
       filter.updatedAfter === undefined ? undefined : gt(certificates.updatedAt, filter.updatedAfter),
+      filter.createdUntil === undefined ? undefined : lte(certificates.createdAt, filter.createdUntil),
+      filter.source === undefined ? undefined : eq(certificates.source, filter.source),
+      filter.ids === undefined ? undefined : inArray(certificates.id, [...filter.ids]),
       filter.agentId === undefined
         ? undefined
-        : exists(
+        : inArray(
+            certificates.id,
             read
-              .select({ one: sql`1` })
+              .select({ id: t.certificateTargets.certificateId })
               .from(t.certificateTargets)
               .innerJoin(t.deploymentTargets, eq(t.deploymentTargets.id, t.certificateTargets.targetId))
-              .where(
-                and(
-                  eq(t.certificateTargets.certificateId, certificates.id),
-                  eq(t.deploymentTargets.agentId, filter.agentId),
-                ),
-              ),
+              .where(eq(t.deploymentTargets.agentId, filter.agentId)),
           ),
-      pattern === null
-        ? undefined
-        : or(
-            ...[certificates.name, certificates.commonName, certificates.sans, certificates.id].map(
-              (column) => sql`lower(${column}) like ${pattern} escape '\\'`,
-            ),
-            hex === null
-              ? undefined
-              : inArray(
-                  certificates.id,
-                  read
-                    .select({ id: versions.certificateId })
-                    .from(versions)
-                    .where(or(eq(versions.fingerprintSha256, hex), eq(versions.serialNumber, hex))),
-                ),
-          ),
+      listed.matches(filter.search),
     )
   }
 
-  const orderOf = (sort: CertificateSort | null): SQL[] => {
+  const orderOf = (sort: CertificateSort | null, isInOrder: boolean): SQL[] => {
+    const direction = sort?.descending === true ? desc : asc
+    const first = certificates[sort?.column ?? "createdAt"]
+    if (!isInOrder) return [direction(unordered(first)), direction(certificates.id)]
     if (sort === null) return [asc(certificates.createdAt), asc(certificates.id)]
-    const column = certificates[sort.column]
-    // The dialects put NULL at different ends: never issued comes last either way.
-    const direction = sort.descending ? sql`${column} desc nulls last` : sql`${column} asc nulls last`
-    return [direction, sort.descending ? desc(certificates.id) : asc(certificates.id)]
+    // Of two columns that most rows share a value in, the index goes on with the time of creation.
+    const isShared = sort.column === "status" || sort.column === "environment"
+    const columns = [certificates[sort.column], ...(isShared ? [certificates.createdAt] : []), certificates.id]
+    return columns.map((column) => direction(column))
+  }
+  const readList = (
+    query: Query,
+    where: SQL | undefined,
+    sort: CertificateSort | null,
+    slice: Slice,
+    isInOrder: boolean,
+  ): Promise<CertificateRow[]> =>
+    listed.read(query.select().from(certificates), where, slice, orderOf(sort, isInOrder), isInOrder)
+  const countRows = async (where: SQL | undefined): Promise<number> => {
+    const [row] = await scan.select({ n: count() }).from(certificates).where(where)
+    return row?.n ?? 0
+  }
+  const countAll = certificateTotal({ t, read, scan }, filterOf)
+  const countSome = async (filter: CertificateFilter, most: number): Promise<number> => {
+    const some = scan.select({ id }).from(certificates).where(filterOf(filter)).limit(most).as("some")
+    const [row] = await scan.select({ n: count() }).from(some)
+    return row?.n ?? 0
   }
 
   return {
@@ -139,44 +162,42 @@ export const certificateStore = ({ t, read }: Db) => {
     },
 
     /** Locks several in the one order that everybody uses, so that two such transactions cannot wait for each other. */
-    async lockAll(tx: Tx, ids: readonly string[]): Promise<void> {
-      if (ids.length === 0) return
+    async lockAll(tx: Tx, ids: readonly string[]): Promise<CertificateRow[]> {
+      if (ids.length === 0) return []
       const rows = tx
-        .select({ id: certificates.id })
+        .select()
         .from(certificates)
         .where(inArray(certificates.id, [...ids]))
-      await forUpdate(rows.orderBy(asc(certificates.id)))
+      return forUpdate(rows.orderBy(asc(certificates.id)))
     },
 
-    list: (filter: CertificateFilter, sort: CertificateSort | null, limit: number, offset: number) =>
+    /** One page of what a bulk operation is about, by id. */
+    matching: (filter: CertificateFilter, afterId: string, limit: number) =>
       read
-        .select()
+        .select({ id: certificates.id, status: certificates.status, source: certificates.source })
         .from(certificates)
-        .where(filterOf(filter))
-        .orderBy(...orderOf(sort))
-        .limit(limit)
-        .offset(offset),
-
-    /** Newest first, from after a row on. */
-    listAfter: (filter: CertificateFilter, after: { createdAt: Date; id: string } | null, limit: number) =>
-      read
-        .select()
-        .from(certificates)
-        .where(
-          and(
-            filterOf(filter),
-            after === null
-              ? undefined
-              : sql`(${certificates.createdAt}, ${certificates.id}) < (${sql.param(after.createdAt, certificates.createdAt)}, ${after.id})`,
-          ),
-        )
-        .orderBy(desc(certificates.createdAt), desc(certificates.id))
+        .where(and(filterOf(filter), gt(certificates.id, afterId)))
+        .orderBy(asc(certificates.id))
         .limit(limit),
 
-    async total(filter: CertificateFilter): Promise<number> {
-      const [row] = await read.select({ n: count() }).from(certificates).where(filterOf(filter))
-      return row?.n ?? 0
+    /** Those that were never issued come last where the list is sorted by expiry. */
+    async list(asked: CertificateFilter, sort: CertificateSort | null, slice: Slice): Promise<CertificateRow[]> {
+      const filter = await texts.narrow(asked)
+      const inOrder = await index.findsInOrder(filter)
+      const where = filterOf(filter, inOrder)
+      const query = index.isQuick(filter) ? read : scan
+      if (sort?.column !== "expiresAt" || "after" in slice) return await readList(query, where, sort, slice, inOrder)
+      // Read one after the other: the dialects put NULL at different ends, and an order that says so has no index on one of them.
+      const dated = and(where, isNotNull(certificates.expiresAt))
+      const rows = await readList(query, dated, sort, slice, inOrder)
+      if (rows.length === slice.limit) return rows
+      const before = rows.length > 0 ? slice.offset : await countRows(dated)
+      const rest = { limit: slice.limit - rows.length, offset: Math.max(0, slice.offset - before) }
+      return [...rows, ...(await readList(query, and(where, isNull(certificates.expiresAt)), sort, rest, inOrder))]
     },
+
+    /** Of those that have a text at most `searchedTotal`. */
+    total: (filter: CertificateFilter): Promise<number> => texts.total(filter, countAll, countSome),
 
     /** null when the id or the name is taken. */
     async insert(tx: Tx, row: NewCertificateRow): Promise<CertificateRow | null> {
@@ -202,6 +223,82 @@ export const certificateStore = ({ t, read }: Db) => {
         .returning({ id: certificates.id })
       return changed.length > 0
     },
+
+    /** Ids of those that were changed: their status was still `from`. */
+    async setStatusOfAll(
+      tx: Tx,
+      ids: readonly string[],
+      from: CertificateStatus,
+      to: CertificateStatus,
+      set: Partial<NewCertificateRow> = {},
+    ): Promise<string[]> {
+      const changed = await tx
+        .update(certificates)
+        .set({ ...set, status: to })
+        .where(and(inArray(certificates.id, [...ids]), eq(certificates.status, from)))
+        .returning({ id: certificates.id })
+      return changed.map((row) => row.id)
+    },
+
+    async setDates(
+      tx: Tx,
+      dates: readonly { readonly id: string; readonly expiresAt: Date | null; readonly renewAt: Date | null }[],
+    ): Promise<void> {
+      if (dates.length === 0) return
+      const times = (timeOf: (row: (typeof dates)[number]) => Date | null) =>
+        dates.map((row) => [row.id, timeOf(row)] as const)
+      await tx
+        .update(certificates)
+        .set({
+          expiresAt: timeById(
+            id,
+            certificates.expiresAt,
+            times((row) => row.expiresAt),
+          ),
+          renewAt: timeById(
+            id,
+            certificates.renewAt,
+            times((row) => row.renewAt),
+          ),
+        })
+        .where(
+          inArray(
+            id,
+            dates.map((row) => row.id),
+          ),
+        )
+    },
+
+    /** Certificates of one source with a common name, not revoked or archived; their other names are for the caller to compare. */
+    enrolled: (
+      tx: Tx,
+      {
+        source,
+        issuerId,
+        profileId,
+        commonName,
+      }: {
+        source: string
+        issuerId: string
+        profileId: string | null
+        commonName: string
+      },
+    ) =>
+      tx
+        .select({ id: certificates.id, sans: certificates.sans })
+        .from(certificates)
+        .where(
+          and(
+            eq(certificates.commonName, commonName),
+            eq(certificates.source, source),
+            eq(certificates.issuerId, issuerId),
+            profileId === null
+              ? isNull(certificates.certificateProfileId)
+              : eq(certificates.certificateProfileId, profileId),
+            notInArray(certificates.status, ["Revoked", "Archived"]),
+          ),
+        )
+        .orderBy(asc(certificates.createdAt), asc(certificates.id)),
 
     async isNameTaken(tx: Tx, name: string, exceptId: string): Promise<boolean> {
       const rows = await tx
@@ -230,19 +327,26 @@ export const certificateStore = ({ t, read }: Db) => {
         .orderBy(asc(certificates.expiresAt), asc(certificates.id))
         .limit(limit),
 
-    /** Certificates said to be renewing although nothing of them is under way. */
-    idleRenewals: (limit: number) =>
+    /** Certificates said to be renewing, in the order in which they were created; `isIdle`: nothing of them is under way. */
+    renewing: (after: { createdAt: Date; id: string } | null, limit: number) =>
       read
-        .select({ id: certificates.id })
+        .select({
+          id: certificates.id,
+          createdAt: certificates.createdAt,
+          isIdle: sql<number>`case when exists (select 1 from jobs j where j.certificate_id = ${certificates.id}
+            and (j.type || '') in ('Issuance', 'Renewal') and ((j.status || '') in ('Pending', 'AwaitingCSR', 'Running')
+              or ((j.status || '') = 'Failed' and j.attempts < j.max_attempts))) then 0 else 1 end`.mapWith(Number),
+        })
         .from(certificates)
         .where(
           and(
             eq(certificates.status, "RenewalInProgress"),
-            sql`not exists (select 1 from jobs j where j.certificate_id = ${certificates.id} and j.type in ('Issuance', 'Renewal')
-              and (j.status in ('Pending', 'AwaitingCSR', 'Running') or (j.status = 'Failed' and j.attempts < j.max_attempts)))`,
+            after === null
+              ? undefined
+              : sql`(${certificates.createdAt}, ${certificates.id}) > (${sql.param(after.createdAt, certificates.createdAt)}, ${after.id})`,
           ),
         )
-        .orderBy(asc(certificates.id))
+        .orderBy(asc(certificates.createdAt), asc(certificates.id))
         .limit(limit),
 
     ofPolicy: (tx: Tx, policyId: string, afterId: string, limit: number) =>

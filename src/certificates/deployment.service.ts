@@ -1,5 +1,6 @@
 /** Deployment jobs: one per target after each new version, and on request. */
 import { type Actor, actorName, systemActor } from "../access/actor"
+import type { ApprovalService } from "../approvals/approval.service"
 import type { AuditService } from "../audit/audit.service"
 import type { Clock } from "../clock"
 import type { Db, Tx } from "../db/db"
@@ -23,6 +24,7 @@ interface Deps {
   jobs: Pick<JobStore, "openOfCertificate" | "liveIssuing">
   queue: Pick<JobQueue, "create" | "move">
   rollouts: Pick<RolloutService, "join" | "ofRun" | "running" | "advance">
+  approvals: Pick<ApprovalService, "request">
   lifecycle: Pick<LifecycleService, "settle">
   audit: Pick<AuditService, "append">
   clock: Clock
@@ -33,7 +35,7 @@ const deploymentAttempts = 3
 const defaultAttempts = 3
 
 export const deploymentService = (deps: Deps) => {
-  const { db, certificates, versions, serving, jobs, queue, rollouts, lifecycle, audit, clock } = deps
+  const { db, certificates, versions, serving, jobs, queue, rollouts, approvals, lifecycle, audit, clock } = deps
 
   /** Makes way for a newer deployment to the same target. */
   const supersede = async (tx: Tx, certificateId: string, targetIds: ReadonlySet<string>): Promise<void> => {
@@ -149,6 +151,7 @@ export const deploymentService = (deps: Deps) => {
         await supersede(tx, certificateId, new Set(own.map((place) => place.targetId)))
         const requestedBy = actorName(actor)
         const { policy, profile } = await certificates.rules(tx, certificate)
+        const profileId = profile?.requiresApproval === true ? profile.id : null
         const live = await jobs.liveIssuing(tx, certificateId)
         const created: (JobRow | null)[] = []
         const asked = new Set<string>()
@@ -163,17 +166,19 @@ export const deploymentService = (deps: Deps) => {
               (job) => job.agentId === place.agentId || (job.agentId === null && job.status !== "AwaitingApproval"),
             )
             if (isUnderWay) continue
-            created.push(
-              await queue.create(tx, {
-                type: "Renewal",
-                certificateId,
-                agentId: place.agentId,
-                status: profile?.requiresApproval === true ? "AwaitingApproval" : "AwaitingCSR",
-                maxAttempts: Math.max(1, policy?.maxRetries ?? defaultAttempts),
-                requestedBy,
-                rolloutId: rollout?.id ?? null,
-              }),
-            )
+            const opened = await queue.create(tx, {
+              type: "Renewal",
+              certificateId,
+              agentId: place.agentId,
+              status: profileId === null ? "AwaitingCSR" : "AwaitingApproval",
+              maxAttempts: Math.max(1, policy?.maxRetries ?? defaultAttempts),
+              requestedBy,
+              rolloutId: rollout?.id ?? null,
+            })
+            created.push(opened)
+            if (opened !== null && profileId !== null) {
+              await approvals.request(tx, opened, { certificate, profileId, trigger: "deployment", actor })
+            }
           }
         }
         const jobIds = created.flatMap((job) => (job === null ? [] : [job.id]))

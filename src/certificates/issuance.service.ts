@@ -20,8 +20,6 @@ import type { VersionRow } from "./version.store"
 interface Deps extends SigningDeps {
   queue: Pick<JobQueue, "create" | "move">
   serving: Pick<ServingStore, "isMapped">
-  /** How long a CSR call waits for the CA before it answers "accepted", in milliseconds. */
-  answerWithinMs?: number
   onBackgroundError: (jobId: string, error: unknown) => void
 }
 
@@ -37,9 +35,8 @@ const isSameCsr = (storedPem: string | null, csr: Csr): boolean =>
 
 export const issuanceService = (deps: Deps) => {
   const { db, certificates, versions, serving, jobs, queue, lifecycle, audit, openIssuer } = deps
-  const { answerWithinMs = 20_000 } = deps
   const signing = signingService(deps)
-  const { complete, fail, start, issueOutside, requestFor, subjectOf, versionOf } = signing
+  const { complete, fail, start, issueWithin, requestFor, subjectOf, versionOf } = signing
 
   const demandManaged = (certificate: CertificateRow | null, id: string): CertificateRow => {
     if (certificate === null) throw new AppError("not_found", `certificate ${id} does not exist`)
@@ -84,16 +81,11 @@ export const issuanceService = (deps: Deps) => {
       throw error
     }
     if (issuer.inProcess) return signForJob(subject, job, issuer, submission)
+    // Before the job says that the CA has it: one that is left alone for now costs no attempt.
+    deps.gates.demandOpen(subject.certificate.issuerId)
     const running = await start(job, csr, csrPem, { agentId, attempts: Math.max(job.attempts, 1) }, actor)
     if (running === null) return null
-    const work = issueOutside(subject, running, csr, csrPem, issuer, actor, null)
-    const { promise: late, resolve } = Promise.withResolvers<CsrOutcome>()
-    const timer = setTimeout(() => {
-      // From here on nobody awaits the call any more; its failure is on the job.
-      work.catch((error) => deps.onBackgroundError(running.id, error))
-      resolve("csr_accepted")
-    }, answerWithinMs)
-    return Promise.race([work, late]).finally(() => clearTimeout(timer))
+    return issueWithin(subject, running, csr, csrPem, issuer, actor, null)
   }
 
   /** A CSR that no job waits for, signed in this process. */
@@ -170,7 +162,7 @@ export const issuanceService = (deps: Deps) => {
     fail,
     start,
     subjectOf,
-    issueOutside,
+    issueWithin,
     followOrder: signing.followOrder,
 
     /**

@@ -13,7 +13,7 @@ import { isIssuing, isOpen, mayRetry } from "../jobs/job.machine"
 import { operatorActor } from "../testing/api"
 import { testClock } from "../testing/assembled-app"
 import { type FleetAgent, fleetAgent, type Outcome } from "../testing/lifecycle-agent"
-import { type Observed, observe, problemsOf } from "../testing/lifecycle-invariants"
+import { type Observed, observe, problemsOf, recordLifecycle, unaccounted } from "../testing/lifecycle-invariants"
 import {
   agentIds,
   type CaMood,
@@ -27,13 +27,14 @@ import {
   targetIds,
   wavesByAgent,
 } from "../testing/lifecycle-world"
-import { onEachDialect, removeTestDatabases } from "../testing/on-each-dialect"
+import { onEachDialect, openBeside, removeTestDatabases } from "../testing/on-each-dialect"
+import { isTerminal } from "./certificate.machine"
 
 const minuteMs = 60_000
 const lifetimeMs = 90 * dayMs
 const approver: Actor = { name: "approver", type: "User", role: "admin" }
 
-type LoopName = "process" | "retry" | "reap" | "settle" | "check"
+type LoopName = "process" | "retry" | "reap" | "settle" | "check" | "outbox"
 /** One thing that somebody does; `server`: which of the two is asked. */
 type Command = { readonly server: number } & (
   | { does: "renew"; certificate: string; force: boolean }
@@ -45,7 +46,8 @@ type Command = { readonly server: number } & (
   | { does: "lateReport"; agent: string; pick: number; status: "Running" | "Completed" | "Failed" }
   | { does: "lateVerify"; agent: string; pick: number; isGood: boolean }
   | { does: "cancel"; pick: number }
-  | { does: "decide"; pick: number; approves: boolean }
+  | { does: "decide"; pick: number; approves: boolean; isSelf: boolean }
+  | { does: "decideRequest"; pick: number; approves: boolean; isSelf: boolean }
   | { does: "map"; certificate: string; targets: string[] }
   | { does: "enable"; target: string; isEnabled: boolean }
   | { does: "deploy"; certificate: string; target: string | undefined }
@@ -55,18 +57,20 @@ type Command = { readonly server: number } & (
   | { does: "ca"; mood: CaMood }
   | { does: "release" }
   | { does: "crash"; after: number }
-  | { does: "archive"; certificate: string }
+  | { does: "archive" | "revoke"; certificate: string }
 )
 
 const pick = fc.nat({ max: 11 })
 const isTrue = fc.boolean()
+const mostly = fc.constantFrom(true, true, false)
+const rarely = fc.constantFrom(false, false, false, true)
 const agent = fc.constantFrom(...agentIds)
 const certificate = fc.constantFrom(...certificateIds)
 const target = fc.constantFrom(...targetIds)
 const targets = fc.uniqueArray(target, { minLength: 1, maxLength: 4 })
 const outcome = fc.constantFrom<Outcome[]>("ok", "ok", "ok", "fails", "unverified", "serves-another")
 const status = fc.constantFrom("Running", "Completed", "Failed")
-const loop = fc.constantFrom<LoopName[]>("process", "retry", "reap", "settle", "check")
+const loop = fc.constantFrom<LoopName[]>("process", "retry", "reap", "settle", "check", "outbox")
 const mood = fc.constantFrom<CaMood[]>("order", "refused-order", "fail", "hang", "lose-answer")
 const ms = fc.constantFrom(1000, minuteMs, 6 * minuteMs, dayMs / 24, dayMs + minuteMs, 61 * dayMs)
 
@@ -90,7 +94,8 @@ const command = fc.oneof(
   one(60, "lateReport", { agent, pick, status }),
   one(60, "lateVerify", { agent, pick, isGood: isTrue }),
   one(60, "cancel", { pick }),
-  one(120, "decide", { pick, approves: fc.constantFrom(true, true, false) }),
+  one(120, "decide", { pick, approves: mostly, isSelf: rarely }),
+  one(120, "decideRequest", { pick, approves: mostly, isSelf: rarely }),
   one(120, "map", { certificate, targets }),
   one(60, "enable", { target, isEnabled: isTrue }),
   one(60, "deploy", { certificate, target: fc.option(target, { nil: undefined }) }),
@@ -102,6 +107,7 @@ const command = fc.oneof(
   one(120, "crash", { after: fc.nat({ max: 6 }) }),
   one(25, "retire", { agent }),
   one(25, "archive", { certificate }),
+  one(40, "revoke", { certificate }),
 )
 const step = fc.array(command, { minLength: 1, maxLength: 3 })
 const history = fc.record({
@@ -127,6 +133,8 @@ const expected = new Set([
 const play = async (db: Db, { waves, mapped, reusesServerIds, steps }: History): Promise<void> => {
   const clock = testClock("2030-01-01T00:00:00.000Z")
   await layOut(db, clock.now())
+  const changes = await recordLifecycle(db)
+  const handles = [db, await openBeside(db)] as const
   const ca = outsideCa(clock.now, lifetimeMs)
   const bugs: unknown[] = []
   let started = 0
@@ -138,7 +146,7 @@ const play = async (db: Db, { waves, mapped, reusesServerIds, steps }: History):
       if (!(error instanceof AppError) || !expected.has(error.code)) bugs.push(`${what}: ${error}`)
     }
     const fresh = lifecycleServer({
-      ...{ db, clock, serverId, ca, lifetimeMs, onError },
+      ...{ db: handles[started % 2] ?? db, clock, serverId, ca, lifetimeMs, onError },
       planWaves: wavesByAgent(waves),
       answerWithinMs: 5,
     })
@@ -178,6 +186,8 @@ const play = async (db: Db, { waves, mapped, reusesServerIds, steps }: History):
         return at.processor.settleStragglers(never)
       case "check":
         return at.renewals.checkAll(never)
+      case "outbox":
+        return at.outbox.work(never)
     }
   }
 
@@ -240,7 +250,16 @@ const play = async (db: Db, { waves, mapped, reusesServerIds, steps }: History):
           action.pick,
         )
         if (job === undefined) return
-        return at.call(action.approves ? at.jobs.approve(job.id, approver) : at.jobs.reject(job.id, "", approver))
+        const who = action.isSelf ? operatorActor : approver
+        return at.call(action.approves ? at.jobs.approve(job.id, who) : at.jobs.reject(job.id, "", who))
+      }
+      case "decideRequest": {
+        // Decided ones too, now and then: somebody's page may be old.
+        const pending = seen.approvals.filter(({ state }) => state === "pending")
+        const request = some(pending.length > 0 ? pending : seen.approvals, action.pick)
+        if (request === undefined) return
+        const who = action.isSelf ? operatorActor : approver
+        return at.call(at.approvals.decide(request.id, action.approves ? "approved" : "rejected", "", who))
       }
       case "map":
         return at.call(at.certificates.update(action.certificate, { targetIds: action.targets }, operatorActor))
@@ -266,6 +285,8 @@ const play = async (db: Db, { waves, mapped, reusesServerIds, steps }: History):
         return at.call(at.agents.retire(action.agent, { force: true, reason: "gone" }, operatorActor))
       case "archive":
         return at.call(at.certificates.archive(action.certificate, operatorActor))
+      case "revoke":
+        return at.call(at.revocations.revoke(action.certificate, { reason: "superseded", actor: operatorActor }))
     }
   }
 
@@ -284,6 +305,7 @@ const play = async (db: Db, { waves, mapped, reusesServerIds, steps }: History):
     for (const each of servers) while (each.isBusy()) await Bun.sleep(1)
     const seen = await observe(db)
     expect(problemsOf(seen, clock.now(), mayLag)).toEqual([])
+    expect(unaccounted(await changes.all(), seen)).toEqual([])
     for (const [id, { signed }] of fleet) {
       for (const { certificateId, csrPem } of signed) {
         const isThere = seen.versions.some((row) => row.certificateId === certificateId && row.csrPem === csrPem)
@@ -326,8 +348,7 @@ const play = async (db: Db, { waves, mapped, reusesServerIds, steps }: History):
       mayLag = false
       const now = await check()
       const isOver = now.jobs.every((job) => {
-        if (mayRetry(job))
-          return now.certificates.some((row) => row.id === job.certificateId && row.status === "Archived")
+        if (mayRetry(job)) return now.certificates.some((row) => row.id === job.certificateId && isTerminal(row.status))
         return !isOpen(job.status) || isForNobody(now, job)
       })
       if (isOver) return now
@@ -377,7 +398,7 @@ const play = async (db: Db, { waves, mapped, reusesServerIds, steps }: History):
   const last = await calm()
   for (const row of last.certificates) {
     const places = last.places.get(row.id) ?? []
-    if (row.status === "Archived" || places.length === 0) continue
+    if (isTerminal(row.status) || places.length === 0) continue
     expect(`${row.id} ${row.status}`).toBe(`${row.id} Active`)
     for (const { targetId, agentId } of places) {
       const newest = last.versions.findLast(
@@ -390,6 +411,17 @@ const play = async (db: Db, { waves, mapped, reusesServerIds, steps }: History):
   // A run that waits for its first target stays open.
   const isServed = (id: string) => (last.places.get(id) ?? []).length > 0
   expect(last.rollouts.filter((row) => row.state === "running" && isServed(row.certificateId))).toEqual([])
+  // Every issuer has heard of what was revoked, however often it or a server was away.
+  clock.advance(60 * minuteMs)
+  await healer.outbox.work(never)
+  const { outbox, revocations, versions } = await observe(db)
+  expect(outbox.filter((row) => row.doneAt === null)).toEqual([])
+  for (const { serialNumber, issuerId, issuerNotified } of revocations) {
+    const version = versions.find((row) => row.serialNumber === serialNumber)
+    const wasTold = issuerNotified && (issuerId === "iss-inside" || ca.revoked.includes(serialNumber))
+    const isExpired = version !== undefined && version.notAfter <= clock.now()
+    expect([serialNumber, wasTold || isExpired]).toEqual([serialNumber, true])
+  }
   for (const old of servers) old.stop()
 }
 

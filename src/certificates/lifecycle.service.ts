@@ -77,6 +77,38 @@ export const lifecycleService = (deps: Deps) => {
     return { ...certificate, status: to }
   }
 
+  /** `moveTo` for several at once, each to a status of its own. The rows are as they were when they were locked. */
+  const moveAll = async (
+    tx: Tx,
+    moves: readonly { readonly certificate: CertificateRow; readonly to: CertificateStatus }[],
+  ): Promise<void> => {
+    const groups = new Map<string, { from: CertificateStatus; to: CertificateStatus; ids: string[] }>()
+    for (const { certificate, to } of moves) {
+      const from = certificate.status
+      if (from === to) continue
+      if (!canMove(from, to)) {
+        throw new AppError("internal", `certificate ${certificate.id} cannot go from ${from} to ${to}`)
+      }
+      const group = groups.get(`${from} ${to}`) ?? { from, to, ids: [] }
+      group.ids.push(certificate.id)
+      groups.set(`${from} ${to}`, group)
+    }
+    for (const { from, to, ids } of groups.values()) {
+      const moved = await certificates.setStatusOfAll(tx, ids, from, to, { updatedAt: clock.now() })
+      if (moved.length < ids.length) throw new AppError("conflict", `some certificates are no longer ${from}`)
+      await audit.append(
+        tx,
+        ...ids.map((id) => ({
+          actor: systemActor,
+          action: "certificate_status_changed",
+          resourceType: "certificate",
+          resourceId: id,
+          details: { from, to },
+        })),
+      )
+    }
+  }
+
   /** Takes expiry and renewal point from the current versions: the earliest counts. */
   const refreshDates = async (tx: Tx, certificate: CertificateRow): Promise<CertificateRow> => {
     const current = await currentVersions(tx, certificate.id)
@@ -128,6 +160,7 @@ export const lifecycleService = (deps: Deps) => {
     servingAgents,
     currentVersions,
     moveTo,
+    moveAll,
     refreshDates,
 
     /**
@@ -205,25 +238,6 @@ export const lifecycleService = (deps: Deps) => {
         await moveTo(tx, certificate, statusByDate(certificate, policy ?? fallbackPolicy, clock.now()))
       }
       await rollouts.advanceRunning(tx, certificateId, places)
-    },
-
-    /** A renewal policy changed: every current version and certificate under it gets its renewal point anew. */
-    async afterPolicyChanged(tx: Tx, policyId: string): Promise<void> {
-      for (let afterId = ""; ; ) {
-        const batch = await certificates.ofPolicy(tx, policyId, afterId, 500)
-        for (const { id } of batch) {
-          const certificate = await certificates.lock(tx, id)
-          if (certificate === null || isTerminal(certificate.status)) continue
-          const { policy } = await certificates.rules(tx, certificate)
-          for (const version of await currentVersions(tx, id)) {
-            await versions.setRenewAt(tx, version.id, this.renewAtOf(id, policy?.renewalWindowDays ?? 30, version))
-          }
-          await refreshDates(tx, certificate)
-        }
-        const last = batch.at(-1)
-        if (last === undefined || batch.length < 500) return
-        afterId = last.id
-      }
     },
   }
 }

@@ -54,6 +54,27 @@ describe("the renewal point", () => {
     for (const count of tenths.values()) expect(count).toBeGreaterThan(50)
   })
 
+  test("never brings ten thousand that were issued in one day together again", () => {
+    // Any ids, also those that differ in their last digit only, and any lifetime: at most one in a hundred in the same minute of a
+    // day's worth, or of whatever the tenth of the window is.
+    fc.assert(
+      fc.property(fc.string({ maxLength: 8 }), fc.constantFrom(1, 6, 47, 90, 365), (prefix, days) => {
+        const spreadMs = windowOf(30, days * dayMs) / 10
+        const slots = new Map<number, number>()
+        for (let n = 0; n < 10_000; n += 1) {
+          const validity = { issuedAt: later(n), notAfter: later(days * dayMs + n) }
+          const point = renewalPoint(`mc-${prefix}${n}`, 30, validity).getTime()
+          const slot = Math.floor(point / (spreadMs / 1000))
+          slots.set(slot, (slots.get(slot) ?? 0) + 1)
+        }
+        // A thousand slots with ten each on average.
+        expect(Math.max(...slots.values())).toBeLessThan(40)
+        expect(slots.size).toBeGreaterThan(900)
+      }),
+      { numRuns: 10 },
+    )
+  })
+
   test.each([
     ["ten years", 3650, 30, 30],
     ["90 days", 90, 30, 30],

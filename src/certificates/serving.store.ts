@@ -17,12 +17,27 @@ export const servingStore = ({ t, read }: Db) => ({
    * policy where it names one; in a fixed order.
    */
   async places(certificateId: string, query: Query | Tx = read): Promise<ServedPlace[]> {
+    return (await this.placesOf([certificateId], query)).get(certificateId) ?? []
+  },
+
+  /** `places` of several certificates; those that go nowhere are left out. */
+  async placesOf(certificateIds: readonly string[], query: Query | Tx = read): Promise<Map<string, ServedPlace[]>> {
     const rows = await query
       .select({
+        certificateId: t.certificateTargets.certificateId,
         targetId: t.deploymentTargets.id,
         targetName: t.deploymentTargets.name,
         targetType: t.deploymentTargets.type,
-        agent: t.agents,
+        enabled: t.deploymentTargets.enabled,
+        targetRetiredAt: t.deploymentTargets.retiredAt,
+        agent: {
+          id: t.agents.id,
+          os: t.agents.os,
+          architecture: t.agents.architecture,
+          version: t.agents.version,
+          ipAddress: t.agents.ipAddress,
+          retiredAt: t.agents.retiredAt,
+        },
         group: t.agentGroups,
         explicit: t.agentGroupMembers.membershipType,
       })
@@ -36,18 +51,19 @@ export const servingStore = ({ t, read }: Db) => ({
         t.agentGroupMembers,
         and(eq(t.agentGroupMembers.agentGroupId, t.agentGroups.id), eq(t.agentGroupMembers.agentId, t.agents.id)),
       )
-      .where(
-        and(
-          eq(t.certificateTargets.certificateId, certificateId),
-          eq(t.deploymentTargets.enabled, true),
-          isNull(t.deploymentTargets.retiredAt),
-          isNull(t.agents.retiredAt),
-        ),
-      )
+      // Nothing else narrows it down here: given a choice, SQLite begins with all targets that are enabled.
+      .where(inArray(t.certificateTargets.certificateId, [...certificateIds]))
       .orderBy(asc(t.deploymentTargets.createdAt), asc(t.deploymentTargets.id))
-    return rows
-      .filter(({ agent, group, explicit }) => group === null || isMember(agent, group, explicit))
-      .map(({ targetId, targetName, targetType, agent }) => ({ targetId, targetName, targetType, agentId: agent.id }))
+    const places = new Map<string, ServedPlace[]>()
+    for (const { certificateId, targetId, targetName, targetType, enabled, targetRetiredAt, ...served } of rows) {
+      const { agent, group, explicit } = served
+      if (!enabled || targetRetiredAt !== null || agent.retiredAt !== null) continue
+      if (group !== null && !isMember(agent, group, explicit)) continue
+      const own = places.get(certificateId) ?? []
+      own.push({ targetId, targetName, targetType, agentId: agent.id })
+      places.set(certificateId, own)
+    }
+    return places
   },
 
   /** Mapped targets of any state, for showing. */

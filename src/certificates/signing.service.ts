@@ -9,6 +9,7 @@ import type { Issued, IssueRequest, Issuer, Ordered, OrderStatus } from "../conn
 import type { Db, Tx } from "../db/db"
 import { newId } from "../db/ids"
 import { AppError, messageOf } from "../errors"
+import type { IssuerGates } from "../issuers/issuer-gate"
 import type { JobRow, JobStore } from "../jobs/job.store"
 import type { JobQueue } from "../jobs/job-queue.service"
 import { parseCertificate } from "../pki/certificate"
@@ -19,6 +20,7 @@ import type { CertificateNews } from "./certificate-news"
 import { checkLifetime, type IssuanceRules, isShortLived } from "./csr-rules"
 import type { DeploymentService } from "./deployment.service"
 import type { LifecycleService } from "./lifecycle.service"
+import type { RevocationService } from "./revocation.service"
 import type { VersionRow, VersionStore } from "./version.store"
 
 /** An issuer ready to be asked. */
@@ -37,12 +39,16 @@ export interface SigningDeps {
   deployments: Pick<DeploymentService, "afterIssuance">
   lifecycle: Pick<LifecycleService, "settle" | "afterJob" | "renewAtOf" | "moveTo">
   news: Pick<CertificateNews, "issued">
+  revocations: Pick<RevocationService, "revokeLate">
   audit: Pick<AuditService, "append">
   openIssuer: (issuerId: string) => Promise<OpenIssuer>
+  gates: Pick<IssuerGates, "ask" | "demandOpen">
   clock: Clock
   /** Identifies this server in leases. */
   serverId: string
   keygenMode: "agent" | "server"
+  /** How long a caller waits for the CA before it is told that the answer comes later, in milliseconds. */
+  answerWithinMs?: number
   onBackgroundError: (jobId: string, error: unknown) => void
 }
 
@@ -55,6 +61,8 @@ export const leaseMs = 120_000
 /** First pause before an open order is asked about again; later ones grow with its age, up to five minutes. */
 const orderPollMs = 5_000
 const longestOrderPollMs = 300_000
+/** How long a CA may take to say what became of an order. */
+const statusCallMs = 60_000
 
 /** A certificate with the rules by which it is issued. */
 export interface Subject {
@@ -74,7 +82,22 @@ const normalChain = (certPem: string, chainPem: string): string =>
     .join("\n")}\n`
 
 export const signingService = (deps: SigningDeps) => {
-  const { db, certificates, versions, jobs, queue, deployments, lifecycle, news, audit, openIssuer, clock } = deps
+  const {
+    db,
+    certificates,
+    versions,
+    jobs,
+    queue,
+    deployments,
+    lifecycle,
+    news,
+    revocations,
+    audit,
+    openIssuer,
+    gates,
+    clock,
+    answerWithinMs = 20_000,
+  } = deps
   /** Jobs whose CA call runs in this process: their leases are renewed. */
   const inHand = new Set<string>()
 
@@ -100,7 +123,7 @@ export const signingService = (deps: SigningDeps) => {
 
   /** Checks what the CA returned before anything is stored, and makes the row of it. */
   const versionOf = (
-    subject: Subject,
+    subject: Pick<Subject, "rules" | "windowDays"> & { readonly certificate: Pick<CertificateRow, "id" | "issuerId"> },
     csr: Csr,
     csrPem: string,
     issued: Issued,
@@ -155,7 +178,13 @@ export const signingService = (deps: SigningDeps) => {
    * What a CA signed for a job that was cancelled, or given to another server, meanwhile. It is recorded, and goes nowhere: no
    * agent is said to hold its key, or the certificate would count as renewed while the old one is still in place.
    */
-  const storeLate = async (tx: Tx, job: JobRow, version: VersionRow, actor: Actor): Promise<void> => {
+  const storeLate = async (
+    tx: Tx,
+    job: JobRow,
+    certificate: CertificateRow,
+    version: VersionRow,
+    actor: Actor,
+  ): Promise<void> => {
     // Two servers may ask about the same order: the other one has stored it.
     if (!(await versions.insertNew(tx, { ...version, agentId: null }))) return
     await audit.append(tx, {
@@ -165,6 +194,7 @@ export const signingService = (deps: SigningDeps) => {
       resourceId: version.certificateId,
       details: { ...completedDetails(version), agent_id: null, job_id: job.id, came_too_late: true },
     })
+    await revocations.revokeLate(tx, certificate, version)
     await lifecycle.settle(tx, version.certificateId)
     await news.issued(tx, version.certificateId)
   }
@@ -182,7 +212,7 @@ export const signingService = (deps: SigningDeps) => {
         set: { lastError: null, attempts: Math.max(job.attempts, 1), agentId: version.agentId },
       })
       if (moved === null) {
-        if (job.status === "Running") await storeLate(tx, job, version, actor)
+        if (job.status === "Running") await storeLate(tx, job, certificate, version, actor)
         return null
       }
       const versionId = await versions.insertOrAdopt(tx, version)
@@ -253,10 +283,22 @@ export const signingService = (deps: SigningDeps) => {
     sealedKey: Buffer | null,
   ): Promise<CsrOutcome> => {
     inHand.add(running.id)
+    /** Signed after the call was given up, and the job with it: recorded, so that it can be revoked. */
+    const keepLate = (result: Issued | Ordered): void => {
+      if (asOrdered(result) !== null) return
+      const store = async () => {
+        const version = versionOf(subject, csr, csrPem, result as Issued, running.agentId, sealedKey)
+        await surely(() => complete(running, version, actor))
+      }
+      store().catch((error: unknown) => deps.onBackgroundError(running.id, error))
+    }
     try {
       let done: Ordered | VersionRow
       try {
-        const result = await issuer.connector.issue(requestFor(subject, csrPem, running.id))
+        const issue = () => issuer.connector.issue(requestFor(subject, csrPem, running.id))
+        const result = issuer.inProcess
+          ? await issue()
+          : await gates.ask(subject.certificate.issuerId, issue, { onLate: keepLate })
         const ordered = asOrdered(result)
         if (ordered !== null && sealedKey !== null) {
           throw new AppError("not_supported", "the issuer decides later, and the server does not keep a key that long")
@@ -278,6 +320,19 @@ export const signingService = (deps: SigningDeps) => {
     } finally {
       inHand.delete(running.id)
     }
+  }
+
+  /** `issueOutside`, for a caller that does not wait for ever: the work goes on without it. */
+  const issueWithin = (...given: Parameters<typeof issueOutside>): Promise<CsrOutcome> => {
+    const [, running] = given
+    const work = issueOutside(...given)
+    const { promise: late, resolve } = Promise.withResolvers<CsrOutcome>()
+    const timer = setTimeout(() => {
+      // From here on nobody awaits the call any more; its failure is on the job.
+      work.catch((error) => deps.onBackgroundError(running.id, error))
+      resolve("csr_accepted")
+    }, answerWithinMs)
+    return Promise.race([work, late]).finally(() => clearTimeout(timer))
   }
 
   /** Takes a job into hand: from here on it carries the CSR and a lease. null when it was no longer there to be taken. */
@@ -328,7 +383,10 @@ export const signingService = (deps: SigningDeps) => {
         systemActor,
       )
     }
-    const status: OrderStatus = await connector.orderStatus(orderId).catch((error) => ({
+    const { orderStatus } = connector
+    const ask = () => orderStatus.call(connector, orderId)
+    const asked = gates.ask(certificate.issuerId, ask, { mostMs: statusCallMs })
+    const status: OrderStatus = await asked.catch((error) => ({
       // The CA could not be reached: the order is still there, and asked about again.
       state: "pending",
       message: messageOf(error),
@@ -368,6 +426,7 @@ export const signingService = (deps: SigningDeps) => {
     fail,
     start,
     issueOutside,
+    issueWithin,
     followOrder,
   }
 }

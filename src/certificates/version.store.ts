@@ -1,14 +1,27 @@
 /** SQL of certificate versions: each X.509 that was issued, newest first. Versions are never changed, only their dates of renewal. */
-import { and, count, desc, eq, isNull } from "drizzle-orm"
+import { and, count, desc, eq, inArray, isNull, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
+import { listing, type Slice, type TextFilter } from "../db/listing"
 import type { Tables } from "../db/tables/tables"
+import { timeById } from "../db/time-by-id"
 import { AppError } from "../errors"
 
 export type VersionRow = Tables["certificateVersions"]["$inferSelect"]
 export type NewVersion = Tables["certificateVersions"]["$inferInsert"]
 
+/** What the renewal of a certificate depends on. */
+export type VersionDates = Pick<VersionRow, "id" | "certificateId" | "agentId" | "notAfter" | "renewAt" | "createdAt">
+
+export interface VersionFilter extends TextFilter {
+  readonly certificateId: string
+}
+
 export const versionStore = ({ t, read }: Db) => {
   const newestFirst = [desc(t.certificateVersions.createdAt), desc(t.certificateVersions.id)] as const
+  const { id, createdAt, serialNumber, fingerprintSha256, agentId } = t.certificateVersions
+  const listed = listing({ id, time: createdAt, text: [id, serialNumber, fingerprintSha256, agentId] })
+  const filterOf = ({ certificateId, search }: VersionFilter) =>
+    and(eq(t.certificateVersions.certificateId, certificateId), listed.matches(search))
   const insertNew = async (tx: Tx, version: NewVersion): Promise<boolean> => {
     const inserted = await tx
       .insert(t.certificateVersions)
@@ -23,20 +36,11 @@ export const versionStore = ({ t, read }: Db) => {
       return (await query.select().from(t.certificateVersions).where(eq(t.certificateVersions.id, id)))[0] ?? null
     },
 
-    list: (certificateId: string, limit: number, offset: number) =>
-      read
-        .select()
-        .from(t.certificateVersions)
-        .where(eq(t.certificateVersions.certificateId, certificateId))
-        .orderBy(...newestFirst)
-        .limit(limit)
-        .offset(offset),
+    list: (filter: VersionFilter, slice: Slice) =>
+      listed.read(read.select().from(t.certificateVersions), filterOf(filter), slice),
 
-    async total(certificateId: string): Promise<number> {
-      const [row] = await read
-        .select({ n: count() })
-        .from(t.certificateVersions)
-        .where(eq(t.certificateVersions.certificateId, certificateId))
+    async total(filter: VersionFilter): Promise<number> {
+      const [row] = await read.select({ n: count() }).from(t.certificateVersions).where(filterOf(filter))
       return row?.n ?? 0
     },
 
@@ -56,6 +60,37 @@ export const versionStore = ({ t, read }: Db) => {
       return rows[0] ?? null
     },
 
+    /** When the newest version of each agent of each certificate was issued, ends and is due; newest first. */
+    newestOfEach(query: Query | Tx, certificateIds: readonly string[]): Promise<VersionDates[]> {
+      const { certificateVersions: versions } = t
+      const ranked = query
+        .select({
+          id: versions.id,
+          certificateId: versions.certificateId,
+          agentId: versions.agentId,
+          notAfter: versions.notAfter,
+          renewAt: versions.renewAt,
+          createdAt: versions.createdAt,
+          rank: sql<number>`row_number() over (partition by ${versions.certificateId}, ${versions.agentId}
+            order by ${versions.createdAt} desc, ${versions.id} desc)`.as("rank"),
+        })
+        .from(versions)
+        .where(inArray(versions.certificateId, [...certificateIds]))
+        .as("ranked")
+      return query
+        .select({
+          id: ranked.id,
+          certificateId: ranked.certificateId,
+          agentId: ranked.agentId,
+          notAfter: ranked.notAfter,
+          renewAt: ranked.renewAt,
+          createdAt: ranked.createdAt,
+        })
+        .from(ranked)
+        .where(eq(ranked.rank, 1))
+        .orderBy(desc(ranked.createdAt), desc(ranked.id))
+    },
+
     async newest(query: Query | Tx, certificateId: string): Promise<VersionRow | null> {
       const rows = await query
         .select()
@@ -63,6 +98,14 @@ export const versionStore = ({ t, read }: Db) => {
         .where(eq(t.certificateVersions.certificateId, certificateId))
         .orderBy(...newestFirst)
         .limit(1)
+      return rows[0] ?? null
+    },
+
+    async byFingerprint(fingerprint: string): Promise<VersionRow | null> {
+      const rows = await read
+        .select()
+        .from(t.certificateVersions)
+        .where(eq(t.certificateVersions.fingerprintSha256, fingerprint))
       return rows[0] ?? null
     },
 
@@ -106,8 +149,24 @@ export const versionStore = ({ t, read }: Db) => {
       return adopted[0].id
     },
 
-    async setRenewAt(tx: Tx, id: string, renewAt: Date): Promise<void> {
-      await tx.update(t.certificateVersions).set({ renewAt }).where(eq(t.certificateVersions.id, id))
+    async setRenewAt(tx: Tx, dates: readonly { readonly id: string; readonly renewAt: Date }[]): Promise<void> {
+      if (dates.length === 0) return
+      const { id, renewAt } = t.certificateVersions
+      await tx
+        .update(t.certificateVersions)
+        .set({
+          renewAt: timeById(
+            id,
+            renewAt,
+            dates.map((row) => [row.id, row.renewAt]),
+          ),
+        })
+        .where(
+          inArray(
+            id,
+            dates.map((row) => row.id),
+          ),
+        )
     },
   }
 }

@@ -3,6 +3,8 @@ import * as v from "valibot"
 import { AppError, type ErrorCode } from "../errors"
 import type { ApiResponse } from "./http-transport"
 
+type Answer = Pick<ApiResponse, "status" | "statusText" | "text">
+
 /** The API's error shapes: `message` for people where a handler spoke, `error` alone where something before it did. */
 const ErrorBody = v.object({ error: v.nullish(v.string()), message: v.nullish(v.string()) })
 
@@ -34,14 +36,14 @@ const jsonIn = (text: string): unknown => {
 }
 
 /** What the server said: its `message`, else its `error`, else the status in words. */
-export const wordsIn = (response: ApiResponse): string => {
+export const wordsIn = (response: Answer): string => {
   const body = v.safeParse(ErrorBody, jsonIn(response.text))
   const words = body.success ? body.output.message || body.output.error : null
   return words || `HTTP ${response.status}${response.statusText === "" ? "" : ` ${response.statusText}`}`
 }
 
 /** A refused call as an error: the code follows the status, the words are the server's. */
-export const apiError = (response: ApiResponse): AppError => {
+export const apiError = (response: Answer): AppError => {
   const words = wordsIn(response)
   if (response.status >= 300 && response.status < 400) {
     return new AppError("unavailable", "the server answered with a redirect: give the URL it really has")
@@ -53,7 +55,7 @@ export const apiError = (response: ApiResponse): AppError => {
 
 /** The parsed body of an answer with the expected status; otherwise throws what the server said. */
 export const answerIn = <S extends v.GenericSchema>(
-  response: ApiResponse,
+  response: Answer,
   expected: number,
   schema: S,
 ): v.InferOutput<S> => {

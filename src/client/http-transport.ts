@@ -41,6 +41,10 @@ export interface ApiRequest {
 export interface ApiResponse {
   readonly status: number
   readonly statusText: string
+  /** Without its parameters; empty when there is none. */
+  readonly contentType: string
+  readonly bytes: Buffer
+  /** `bytes` as UTF-8. */
   readonly text: string
   /** From Retry-After; null when there is none. */
   readonly retryAfterMs: number | null
@@ -87,10 +91,13 @@ export const httpTransport = (options: TransportOptions): Transport => {
         signal: signal === undefined ? limit : AbortSignal.any([limit, signal]),
         tls,
       })
+      const bytes = await boundedBytes(response, maxBodyBytes)
       return {
         status: response.status,
         statusText: response.statusText,
-        text: await boundedText(response, maxBodyBytes),
+        contentType: (response.headers.get("content-type") ?? "").split(";")[0]?.trim() ?? "",
+        bytes,
+        text: bytes.toString("utf8"),
         retryAfterMs: retryAfterIn(response.headers.get("retry-after")),
       }
     } catch (error) {
@@ -111,7 +118,7 @@ export const isConnectionLost = (error: unknown): boolean => {
   return typeof code === "string" && lostCodes.has(code)
 }
 
-const boundedText = async (response: Response, maxBytes: number): Promise<string> => {
+const boundedBytes = async (response: Response, maxBytes: number): Promise<Buffer> => {
   const chunks: Uint8Array[] = []
   let size = 0
   for await (const chunk of response.body ?? []) {
@@ -120,7 +127,7 @@ const boundedText = async (response: Response, maxBytes: number): Promise<string
     if (size > maxBytes) throw new AppError("unavailable", `the server's answer is larger than ${maxBytes} bytes`)
     chunks.push(chunk)
   }
-  return Buffer.concat(chunks).toString("utf8")
+  return Buffer.concat(chunks)
 }
 
 /** Seconds, or an HTTP date, which is not worth a clock: null. */

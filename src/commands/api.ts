@@ -29,9 +29,12 @@ const explained = (error: AppError, { apiKey, server, isAssumed }: Connection): 
     : new AppError(error.code, `${error.message} (${advice})`, { cause: error, body: error.body })
 }
 
+/** Of the answers that are files. */
+const fileTypes = new Set(["application/x-pem-file", "application/x-pkcs12"])
+
 const checked = (response: ApiResponse): ApiResponse => {
   if (response.status < 200 || response.status > 299) throw apiError(response)
-  if (response.text === "") return response
+  if (response.text === "" || fileTypes.has(response.contentType)) return response
   try {
     JSON.parse(response.text)
   } catch {
@@ -79,8 +82,8 @@ export const apiClient = (connection: Connection, options: { readonly timeoutMs?
 
   const throughTransport = async (url: RequestInfo | URL, init?: RequestInit): Promise<Response> => {
     const json: unknown = typeof init?.body === "string" ? JSON.parse(init.body) : undefined
-    const { status, text } = await send({ method: methodOf(init?.method), path: String(url), json })
-    return new Response(text === "" ? null : text, { status })
+    const { status, bytes } = await send({ method: methodOf(init?.method), path: String(url), json })
+    return new Response(bytes.length === 0 ? null : new Uint8Array(bytes), { status })
   }
   return {
     send,

@@ -15,6 +15,7 @@ import {
   withPages,
 } from "./cli"
 import { type Cell, day, lines, note } from "./output"
+import { addExport, addRevocation } from "./revocation"
 import { outcomeOf, type WaitFlags, waitForRun, withWait } from "./waiting"
 
 type Certificate = InferResponseType<ApiClient["certificates"][":id"]["$get"]>
@@ -235,6 +236,9 @@ export const addCerts = (program: Command, cli: Cli): void => {
         show(answer, () => `deployment of ${id} triggered: certctl jobs list --certificate ${id} --type Deployment`)
       }),
     )
+
+  addRevocation(certs, cli)
+  addExport(certs, cli)
 
   apiCommand(certs, "archive", "stop managing a certificate; its row stays for the record")
     .argument("<id>", "id of the certificate", idArgument)

@@ -1,6 +1,6 @@
 /** The command line as people run it: a process of its own against a real server over TLS. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { testAuthority, testLeaf } from "../../agent/agent-server.fake"
@@ -443,6 +443,49 @@ describe("certificates", () => {
     expect(failed.code).toBe(1)
     expect(failed.out).toContain("did not succeed")
     expect(failed.err).toMatch(/Deployment job-\S+ to \S+: Failed \(/)
+
+    // Taken away as files, given to somebody else, revoked.
+    const pem = await ok(["certs", "export", id])
+    expect(pem).toStartWith("-----BEGIN CERTIFICATE-----")
+    expect((await json(["certs", "export", id])).full_pem.trim()).toBe(pem.trim())
+    const [pemFile, storeFile] = [join(folder, "site.pem"), join(folder, "site.p12")]
+    expect(await run(["certs", "export", id, "--pem", pemFile])).toMatchObject({ code: 0, out: "" })
+    expect(readFileSync(pemFile, "utf8").trim()).toBe(pem.trim())
+    const passwordFile = join(folder, "password")
+    writeFileSync(passwordFile, "secret word\n")
+    await ok(["certs", "export", id, "--p12", "--out", storeFile, "--password-file", passwordFile])
+    const fromFile = readFileSync(storeFile)
+    expect(fromFile[0]).toBe(0x30)
+    await ok(["certs", "export", id, "--pkcs12", storeFile, "--password-stdin"], local, "secret word")
+    expect(readFileSync(storeFile).length).toBe(fromFile.length)
+    expect((await run(["certs", "export", id, "--pem", "--p12"])).code).toBe(2)
+    expect((await run(["certs", "export", id, "--password-stdin"])).code).toBe(2)
+
+    await ok(["owners", "create", "--name", "bea", "--id", "o-bea", "--team-id", "t-web"])
+    const reassigned = await run(["certs", "bulk-reassign", id, "mc-unknown", "--owner-id", "o-bea"])
+    expect(reassigned.code).toBe(1)
+    expect(linesIn(reassigned.out)).toEqual({ Matched: "1", Reassigned: "1", Skipped: "0", Failed: "1" })
+    expect(reassigned.err).toContain("mc-unknown: certificate mc-unknown does not exist")
+    expect(linesIn(await ok(["certs", "bulk-renew", "--owner-id", "o-bea"]))).toEqual({
+      Matched: "1",
+      Enqueued: "1",
+      Skipped: "0",
+      Failed: "0",
+    })
+    expect((await run(["certs", "bulk-renew"])).code).toBe(2)
+    expect((await run(["certs", "revoke", id])).code).toBe(2)
+    const refused = await run(["certs", "revoke", id, "--reason", "because"])
+    expect(refused).toMatchObject({ code: 1, err: expect.stringContaining("reason must be one of unspecified") })
+    expect(await ok(["certs", "revoke", id, "--reason", "key_compromise"])).toContain(
+      `${id} was revoked (keyCompromise)`,
+    )
+    expect((await json(["certs", "get", id])).revocation_reason).toBe("keyCompromise")
+    expect(linesIn(await ok(["certs", "bulk-revoke", id, "--reason", "superseded"]))).toEqual({
+      Matched: "1",
+      Revoked: "0",
+      Skipped: "1",
+      Failed: "0",
+    })
 
     expect(linesIn(await ok(["agents", "retire", agentId, "--force", "--reason", "test"]))).toMatchObject({
       Retired: agentId,

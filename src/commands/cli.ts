@@ -78,11 +78,15 @@ export const showIn =
  * The last two parameters that Commander passes are flags and command.
  */
 export const calling =
-  <A extends readonly unknown[]>(cli: Cli, run: (session: Session, ...args: A) => Promise<void>) =>
+  <A extends readonly unknown[]>(
+    cli: Cli,
+    run: (session: Session, ...args: A) => Promise<void>,
+    options: { readonly timeoutMs?: number } = {},
+  ) =>
   async (...given: unknown[]): Promise<void> => {
     const command = given.at(-1) as Command
     const flags: GlobalFlags = command.optsWithGlobals()
-    const { api, connection } = await connect(cli, flags)
+    const { api, connection } = await connect(cli, flags, options)
     const show = showIn(flags)
     const session: Session = {
       api,

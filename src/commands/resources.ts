@@ -51,7 +51,13 @@ const issuers: Resource<Row<ApiClient["issuers"]>, Body<ApiClient["issuers"]>> =
   singular: "issuer",
   description: "CAs",
   endpoint: (api) => api.issuers,
-  fields: { name, type: type("GenericCA"), config, enabled },
+  fields: {
+    name,
+    type: type("GenericCA"),
+    config,
+    enabled,
+    hierarchy_mode: { kind: "text", description: "single, or tree to sign with the deepest CA of a hierarchy" },
+  },
   columns: {
     ID: (row) => row.id,
     NAME: (row) => row.name,

@@ -3,12 +3,14 @@ import { Command, CommanderError, Help } from "commander"
 import type { Env } from "../config/environment"
 import { AppError, messageOf } from "../errors"
 import { addAgents } from "./agents"
+import { addApprovals } from "./approvals"
 import { addCerts } from "./certs"
-import { type Cli, type ExitCode, UsageError, withGlobalOptions } from "./cli"
+import { type Cli, type ExitCode, UsageError, wholeNumber, withGlobalOptions } from "./cli"
 import { addImport } from "./import"
 import { addJobs } from "./jobs"
 import { addKeys } from "./keys"
 import { addIssuers, addOwners, addProfiles, addRenewalPolicies, addTargets, addTeams } from "./resources"
+import { addSearch } from "./search"
 import { addStatus } from "./status"
 import { versionText } from "./version"
 
@@ -84,6 +86,26 @@ const addMigrate = (program: Command, { env, finish }: Cli): void => {
     )
 }
 
+interface VerifyFlags {
+  readonly size?: number
+  readonly root?: string
+}
+
+const addAudit = (program: Command, { env, finish }: Cli): void => {
+  program
+    .command("audit")
+    .description("the audit trail")
+    .command("verify")
+    .description("recompute the audit trail from the database itself; a server may be running on it")
+    .option("--size <n>", "with --root: what an earlier run printed must still be true", wholeNumber(1))
+    .option("--root <hash>", "root hash that an earlier run printed for --size events")
+    .action(async ({ size, root }: VerifyFlags) => {
+      if ((size === undefined) !== (root === undefined)) throw new UsageError("--size and --root go together")
+      const noted = size === undefined || root === undefined ? null : { size, root: root.toLowerCase() }
+      finish(exitCode(await (await import("./audit-verify")).verifyAuditTrail(env, noted)))
+    })
+}
+
 /** The whole command line. Building it loads no command. */
 export const programOf = (cli: Cli): Command => {
   const program = withGlobalOptions(
@@ -105,11 +127,14 @@ export const programOf = (cli: Cli): Command => {
   addDemoEndpoint(program, cli)
   addAgent(program, cli)
   addMigrate(program, cli)
+  addAudit(program, cli)
   program.commandsGroup("Certificates and hosts:")
   addCerts(program, cli)
   addAgents(program, cli)
   addJobs(program, cli)
+  addApprovals(program, cli)
   addImport(program, cli)
+  addSearch(program, cli)
   program.commandsGroup("Settings:")
   addIssuers(program, cli)
   addTargets(program, cli)

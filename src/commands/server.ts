@@ -118,6 +118,20 @@ export const startServer = async (env: Readonly<Record<string, string | undefine
       fetch: (request, exchange) => wired.app.fetch(request, exchange),
       onError: (error) => log.error("request failed outside the application: {error}", { error }),
     })
+    // Relying parties fetch lists and OCSP answers over plain HTTP: what is signed needs no TLS, and TLS would need them.
+    const pkiListener =
+      config.pki.httpPort === 0
+        ? null
+        : startListener({
+            host: config.server.host,
+            port: config.pki.httpPort,
+            tls: null,
+            fetch: (request, exchange) =>
+              new URL(request.url).pathname.startsWith("/.well-known/pki/")
+                ? wired.app.fetch(request, exchange)
+                : Response.json({ error: "Not Found" }, { status: 404 }),
+            onError: (error) => log.error("request failed outside the application: {error}", { error }),
+          })
     await wired.scheduler.start()
     log.info("listening on {url}", { url: listener.url, version: version.version, database: db.dialect })
     if (firstKey !== null) log.info("made the first admin key: it is in {path}", { path: firstKey.path })
@@ -129,7 +143,7 @@ export const startServer = async (env: Readonly<Record<string, string | undefine
       wired.drain()
       await wired.scheduler.stop(loopGraceMs)
       const until = performance.now() + config.server.auditFlushMs
-      await listener.stop(config.server.auditFlushMs)
+      await Promise.all([listener, pkiListener].map((open) => open?.stop(config.server.auditFlushMs)))
       await wired.close(Math.max(0, until - performance.now()))
       tls?.close()
       await db.close()

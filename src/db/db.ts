@@ -33,6 +33,12 @@ export interface DbHandle {
   /** Each query stands alone and sees committed data only. Refused inside a transaction. */
   readonly read: Query
   /**
+   * As `read`, for queries that may look at many rows: free text, counts that nothing keeps, exports. On SQLite they run in a
+   * thread beside the one that answers requests, so that nobody else waits; that costs some tenths of a millisecond. Fails with
+   * `unavailable` when too many wait or one takes longer than ten seconds.
+   */
+  readonly scan: Query
+  /**
    * Commits when `run` resolves and rolls back when it rejects, when any statement in it failed (even if that was caught:
    * PostgreSQL would silently roll back at COMMIT) or after the deadline of five seconds. Await nothing but `tx` inside:
    * on SQLite every other writer waits. Fails with `unavailable` when the database is gone or the deadline has passed.
@@ -53,8 +59,14 @@ export interface DbHandle {
   ping(): Promise<void>
   /** Waits for the transactions under way. */
   close(): Promise<void>
-  /** For migrations: one transaction that no other process can run beside, without deadline, foreign keys checked at its end. */
-  changeSchema<R>(run: (connection: SchemaConnection) => Promise<R>): Promise<R>
+  /**
+   * For migrations: one transaction that no other process can run beside, without deadline, foreign keys checked at its end when
+   * something changed, unless the caller promises that no row that refers to another did.
+   */
+  changeSchema<R>(
+    run: (connection: SchemaConnection) => Promise<R>,
+    options?: { readonly keepsReferences: boolean },
+  ): Promise<R>
 }
 
 export interface Db extends DbHandle {

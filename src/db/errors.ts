@@ -27,6 +27,16 @@ export const driverError = (error: unknown): unknown => {
   return wrapped && error.cause !== undefined ? driverError(error.cause) : error
 }
 
+/** DrizzleQueryError prints the parameters into its message. Where it would be made, the driver's error goes on instead. `session`: drizzle's. */
+export const withoutQueryErrors = (session: object): void => {
+  const target = session as { prepareQuery: (...facts: unknown[]) => object }
+  const prepareQuery = target.prepareQuery.bind(target)
+  target.prepareQuery = (...facts) =>
+    Object.assign(prepareQuery(...facts), {
+      queryWithCache: (_text: string, _parameters: unknown, query: () => Promise<unknown>) => query(),
+    })
+}
+
 export const problemOf = (error: unknown): Problem | null => {
   const found = driverError(error)
   if (!(found instanceof Error) || !("code" in found) || typeof found.code !== "string") return null

@@ -19,5 +19,8 @@ export const olderThan = (
   after: { readonly createdAt: Date; readonly id: string } | null,
   time: SQLiteColumn,
   id: SQLiteColumn,
+  isInOrder = true,
 ): SQL | undefined =>
-  after === null ? undefined : sql`(${time}, ${id}) < (${sql.param(after.createdAt, time)}, ${after.id})`
+  after === null
+    ? undefined
+    : sql`(${isInOrder ? time : sql`+${time}`}, ${id}) < (${sql.param(after.createdAt, time)}, ${after.id})`

@@ -8,6 +8,8 @@ import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { AppError, messageOf } from "../errors"
 import type { DbHandle, SchemaConnection } from "./db"
+import { ensureRowCounts, stopCounting } from "./row-count-triggers"
+import { ensureSearchIndex, stopIndexing } from "./search-triggers"
 
 interface Migration {
   /** `0000_init` */
@@ -143,13 +145,20 @@ export const migrate = async (db: DbHandle, { folder, to }: MigrateOptions): Pro
   const applied: string[] = []
   const reverted: string[] = []
 
-  const round = { migrations, triggers, to, applied, reverted }
+  const round = { dialect: db.dialect, migrations, triggers, to, applied, reverted }
   let moved = true
   while (moved) moved = await db.changeSchema((connection) => oneStep(connection, round))
+  // What is counted and searched belongs to the newest schema; an older version that is gone back to does so for itself when it starts.
+  const done = new Set((await db.changeSchema(readApplied)).map(({ name }) => name))
+  if (migrations.every(({ name }) => done.has(name))) {
+    await ensureRowCounts(db)
+    await ensureSearchIndex(db)
+  }
   return { applied, reverted }
 }
 
 interface Round {
+  readonly dialect: DbHandle["dialect"]
   readonly migrations: readonly Migration[]
   readonly triggers: string
   readonly to: string | undefined
@@ -164,6 +173,8 @@ const oneStep = async (connection: SchemaConnection, round: Round): Promise<bool
   if (step === null) return false
   const name = step.direction === "up" ? step.migration.name : step.name
   try {
+    await stopCounting(connection, round.dialect)
+    await stopIndexing(connection, round.dialect, step.direction)
     if (step.direction === "up") {
       await runAll(connection, step.migration.up)
       await connection.all("insert into schema_migrations (name, checksum, down_sql) values (?, ?, ?)", [

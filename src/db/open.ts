@@ -21,8 +21,8 @@ export interface OpenDatabaseOptions {
 
 type Place = { readonly dialect: "sqlite"; readonly file: string } | { readonly dialect: "postgres" }
 
-/** Never quotes the URL in an error: it carries the password. */
-const placeOf = (url: string, dataDir: string): Place => {
+/** Never quotes the URL in an error: it carries the password. @throws AppError `validation` */
+export const placeOf = (url: string, dataDir: string): Place => {
   if (/^postgres(ql)?:\/\//.test(url)) {
     if (!URL.canParse(url)) {
       throw new AppError("validation", "the database URL is no URL: percent-encode special characters of the password")

@@ -8,6 +8,7 @@ import { drizzle } from "drizzle-orm/postgres-js"
 import postgres, { type Sql } from "postgres"
 import { AppError, messageOf } from "../errors"
 import type { Query, Tx } from "./db"
+import { withoutQueryErrors } from "./errors"
 import { demandTurn, type Turn } from "./guard"
 
 /** No query for array types at connect (nothing uses them); connections live until they break; a failed connect fails at once. */
@@ -78,16 +79,6 @@ export const builderOver = (options: Sql["options"], send: Send): Query => {
   const builder = drizzle({ client: client as unknown as Sql })
   withoutQueryErrors(builder._.session)
   return builder as unknown as Query
-}
-
-/** DrizzleQueryError prints the parameters into its message. Where it would be made, the driver's error goes on instead. */
-const withoutQueryErrors = (session: object): void => {
-  const target = session as { prepareQuery: (...facts: unknown[]) => object }
-  const prepareQuery = target.prepareQuery.bind(target)
-  target.prepareQuery = (...facts) =>
-    Object.assign(prepareQuery(...facts), {
-      queryWithCache: (_text: string, _parameters: unknown, query: () => Promise<unknown>) => query(),
-    })
 }
 
 export class PostgresConnection {

@@ -42,6 +42,7 @@ export const openPostgres = async (options: PostgresOptions): Promise<DbHandle> 
   return {
     dialect: "postgres",
     read,
+    scan: read,
     async transaction(run) {
       refuseInsideTransaction("a transaction")
       return await pool.transaction(run, (turn) => {

@@ -12,6 +12,7 @@ import { AppError, messageOf } from "../errors"
 import type { DbHandle, Query } from "./db"
 import { refuseInsideTransaction, turnOf } from "./guard"
 import { demandSmallPayload, Subscribers } from "./signals"
+import { SqliteScanner } from "./sqlite-scanner"
 import { guardedStatements } from "./sqlite-statements"
 import { SqliteWriter } from "./sqlite-writer"
 
@@ -25,6 +26,7 @@ export interface SqliteOptions {
 }
 
 const busyMilliseconds = 1000
+const scanMilliseconds = 10_000
 
 const codeOf = (error: unknown): unknown => (error instanceof Error && "code" in error ? error.code : undefined)
 
@@ -100,11 +102,13 @@ export const openSqlite = async (options: SqliteOptions): Promise<DbHandle> => {
     failed: () => undefined,
   })
   const read = drizzle({ client: readStatements as unknown as Database.Database }) as unknown as Query
+  const scanner = new SqliteScanner({ file, nativeBinding, deadlineMilliseconds: scanMilliseconds })
   let closing: Promise<void> | undefined
 
   return {
     dialect: "sqlite",
     read,
+    scan: scanner.query,
     async transaction(run) {
       refuseInsideTransaction("a transaction")
       return await writer.transaction(run)
@@ -121,15 +125,16 @@ export const openSqlite = async (options: SqliteOptions): Promise<DbHandle> => {
     },
     close() {
       closing ??= writer.close().then(() => {
+        scanner.close()
         reading.close()
         writing.close()
         lock.close()
       })
       return closing
     },
-    async changeSchema(run) {
+    async changeSchema(run, options) {
       refuseInsideTransaction("a schema change")
-      return await writer.changeSchema(run)
+      return await writer.changeSchema(run, options)
     },
   }
 }

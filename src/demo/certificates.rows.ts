@@ -80,7 +80,7 @@ const lines: readonly Line[] = [
   ["git.dev.example.com", "dev", "devops", "standard", "tls", "Active", 54, 69, ["staging"], 0],
   ["partners.example.com", "prod", "frontend", "manual", "tls", "Expiring", 21, 133, ["www"], 1],
   ["reports.example.com", "prod", "data", "manual", "tls", "Expiring", 12, 116, ["data"], 0],
-  ["vpn.example.com", "prod", "security", "manual", "tls", "Expiring", 6, 145, ["public"], 1],
+  ["vpn.example.com", "prod", "security", "manual", "high", "Expiring", 6, 145, ["public"], 1],
   ["preview.dev.example.com", "dev", "frontend", "manual", "tls", "Expiring", 27, 63, ["staging"], 0],
   ["legacy.example.com", "prod", "platform", "manual", "tls", "Expired", -3, 148, ["internal"], 0],
   ["metrics.dev.example.com", "dev", "data", "manual", "tls", "Expired", -11, 101, ["staging"], 0],

@@ -6,7 +6,7 @@ import type { Db } from "../db/db"
 import type { Sealer } from "../secrets/sealing"
 import type { DemoRows, DemoStore } from "./demo.store"
 import { fleetRows } from "./fleet.rows"
-import { auditRows, jobRows, observationRows } from "./history.rows"
+import { approvalRows, auditRows, jobRows, observationRows } from "./history.rows"
 import { certificateRows, mappingRows, revocationRows } from "./inventory.rows"
 import { ownershipRows } from "./ownership.rows"
 import { makeVersions } from "./versions.rows"
@@ -32,6 +32,7 @@ const makeRows = async (now: Date, sealer: Deps["sealer"]): Promise<DemoRows> =>
     mappings: mappingRows(),
     revocations: revocationRows(now, versions),
     jobs,
+    approvals: approvalRows(jobs, issuer.id),
     observations: observationRows(now, versions),
     auditEvents: auditRows(now, jobs),
   }

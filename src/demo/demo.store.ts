@@ -20,6 +20,7 @@ export interface DemoRows {
   readonly mappings: Insert<"certificateTargets">[]
   readonly revocations: Insert<"certificateRevocations">[]
   readonly jobs: Insert<"jobs">[]
+  readonly approvals: Insert<"approvalRequests">[]
   readonly observations: Insert<"observations">[]
   readonly auditEvents: Insert<"auditEvents">[]
 }
@@ -67,6 +68,7 @@ export const demoStore = ({ t, read }: Pick<Db, "t" | "read">) => ({
     await inChunks(rows.mappings, (part) => tx.insert(t.certificateTargets).values(part))
     await inChunks(rows.revocations, (part) => tx.insert(t.certificateRevocations).values(part))
     await inChunks(rows.jobs, (part) => tx.insert(t.jobs).values(part))
+    await inChunks(rows.approvals, (part) => tx.insert(t.approvalRequests).values(part))
     await inChunks(rows.observations, (part) => tx.insert(t.observations).values(part))
     await inChunks(rows.auditEvents, (part) => tx.insert(t.auditEvents).values(part))
   },

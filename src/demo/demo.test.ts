@@ -122,6 +122,10 @@ onEachDialect("the demo inventory", (openDb) => {
       "Failed",
     ])
     expect(statuses).toMatchObject({ AwaitingApproval: 1, AwaitingCSR: 1 })
+    const waiting = jobs.find(({ status }) => status === "AwaitingApproval")
+    expect(await db.read.select().from(db.t.approvalRequests)).toMatchObject([
+      { jobId: waiting?.id, state: "pending", profileId: "prof-high-security", requestedBy: "system" },
+    ])
     const ended = jobs.flatMap(({ completedAt }) => (completedAt === null ? [] : [completedAt.getTime()]))
     expect(Math.max(...ended)).toBeLessThanOrEqual(now.getTime())
     expect(Math.min(...ended)).toBeGreaterThanOrEqual(now.getTime() - 91 * dayMs)

@@ -142,7 +142,7 @@ const waiting = (certificate: DemoCertificate, status: "AwaitingApproval" | "Awa
     agentId: status === "AwaitingCSR" && target !== undefined ? agentIdOf(target) : null,
     status,
     // Its last attempt: nothing of the demo inventory is ever taken up again by itself.
-    attempts: 1,
+    attempts: status === "AwaitingApproval" ? 0 : 1,
     maxAttempts: 1,
     requestedBy: "system",
     createdAt,
@@ -169,6 +169,24 @@ export const jobRows = (now: Date, versions: readonly DemoVersion[]): Job[] => {
   }
   return jobs
 }
+
+/** The word of a second person that the jobs wait for which a profile holds back. */
+export const approvalRows = (jobs: readonly Job[], issuerId: string): Insert<"approvalRequests">[] =>
+  jobs.flatMap((job) => {
+    const certificate = demoCertificates.find(({ id }) => id === job.certificateId)
+    if (job.status !== "AwaitingApproval" || certificate === undefined) return []
+    const { id: certificateId, commonName, sans, profileId } = certificate
+    return {
+      id: newId("ar-"),
+      certificateId,
+      jobId: job.id,
+      profileId,
+      requestedBy: job.requestedBy ?? "system",
+      metadata: { common_name: commonName, sans, issuer_id: issuerId, trigger: "threshold" },
+      createdAt: job.createdAt,
+      updatedAt: job.createdAt,
+    }
+  })
 
 /**
  * What the agents would have seen last, too long ago to count: nobody looks at made-up endpoints now, so none of them may show

@@ -2,7 +2,7 @@
 import { Hono } from "hono"
 import { DiscoveryBody } from "../agents/agent-protocol.schema"
 import { type ApiEnv, input, operation } from "../server/operation"
-import { cursorAnswer, cursorPageOf, listAnswer, rangeOf } from "../server/paging"
+import { datedBy, pagedAnswer, sliceOf } from "../server/paging"
 import { IdParam } from "../server/resource.schema"
 import {
   ClaimAnswer,
@@ -34,14 +34,8 @@ export const discoveredCertificateRoutes = (discoveries: DiscoveryService) =>
       input("query", DiscoveredQuery),
       async (c) => {
         const query = c.req.valid("query")
-        const filter = discoveredFilter(query)
-        const cursorPage = cursorPageOf(query)
-        if (cursorPage !== null) {
-          const { rows, total } = await discoveries.listAfter(filter, cursorPage.after, cursorPage.pageSize + 1)
-          return c.json(cursorAnswer(rows, total, cursorPage, discoveredAnswer))
-        }
-        const { rows, total } = await discoveries.list(filter, rangeOf(query))
-        return c.json(listAnswer(rows.map(discoveredAnswer), total, query))
+        const found = await discoveries.list(discoveredFilter(query), sliceOf(query))
+        return c.json(pagedAnswer(query, found, discoveredAnswer))
       },
     )
     .get(
@@ -86,7 +80,7 @@ export const discoveredCertificateRoutes = (discoveries: DiscoveryService) =>
       },
     )
 
-export const discoveryScanRoutes = (discoveries: Pick<DiscoveryService, "scans" | "scansAfter">) =>
+export const discoveryScanRoutes = (discoveries: Pick<DiscoveryService, "scans">) =>
   new Hono<ApiEnv>().get(
     "/",
     operation({
@@ -99,15 +93,8 @@ export const discoveryScanRoutes = (discoveries: Pick<DiscoveryService, "scans" 
     async (c) => {
       const query = c.req.valid("query")
       const filter = { agentId: query.agent_id || undefined, search: query.q }
-      const cursorPage = cursorPageOf(query)
-      if (cursorPage !== null) {
-        const { rows, total } = await discoveries.scansAfter(filter, cursorPage.after, cursorPage.pageSize + 1)
-        // A scan's row is made when it began to exist for us: its start stands for its creation.
-        const dated = rows.map((scan) => ({ ...scan, createdAt: scan.startedAt }))
-        return c.json(cursorAnswer(dated, total, cursorPage, scanAnswer))
-      }
-      const { rows, total } = await discoveries.scans(filter, rangeOf(query))
-      return c.json(listAnswer(rows.map(scanAnswer), total, query))
+      const found = datedBy(await discoveries.scans(filter, sliceOf(query)), ({ startedAt }) => startedAt)
+      return c.json(pagedAnswer(query, found, scanAnswer))
     },
   )
 
@@ -131,6 +118,7 @@ export const discoveryReportRoutes = (discoveries: Pick<DiscoveryService, "repor
       id: "agent_report_discoveries",
       summary: "Report what a scan for certificates found",
       role: "agent",
+      errors: { 410: "The agent was retired" },
       returns: ScanAnswer,
       status: 202,
     }),

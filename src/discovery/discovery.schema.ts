@@ -1,6 +1,6 @@
 /** Discovered certificates and scans on the wire. */
 import * as v from "valibot"
-import { cursorListOf, cursorParams, listOf, pageParams } from "../server/paging"
+import { listParams, pagedListOf } from "../server/paging"
 import { optionalTime, requiredTime, WireTime, withoutAbsent } from "../server/wire"
 import type { DiscoveredFilter, DiscoveredRow, ScanRow } from "./discovery.store"
 
@@ -10,9 +10,16 @@ const whole = v.pipe(v.number(), v.integer())
 export const DiscoveredQuery = v.object({
   agent_id: v.optional(v.string()),
   status: v.optional(v.string()),
-  q: v.optional(v.pipe(v.string(), v.description("Text in a name, issuer, serial, fingerprint or path"))),
-  ...pageParams,
-  ...cursorParams,
+  ...listParams([
+    "id",
+    "common_name",
+    "sans",
+    "subject_dn",
+    "issuer_dn",
+    "serial_number",
+    "fingerprint_sha256",
+    "source_path",
+  ]),
 })
 
 /** An empty filter counts as absent; a status that no row can have finds nothing. */
@@ -52,7 +59,7 @@ export const DiscoveredAnswer = v.pipe(
   v.metadata({ ref: "DiscoveredCertificate" }),
 )
 
-export const DiscoveredListAnswer = v.union([listOf(DiscoveredAnswer), cursorListOf(DiscoveredAnswer)])
+export const DiscoveredListAnswer = pagedListOf(DiscoveredAnswer)
 
 export const discoveredAnswer = (found: DiscoveredRow) =>
   withoutAbsent({
@@ -90,9 +97,7 @@ export const SummaryAnswer = v.object({ Unmanaged: whole, Managed: whole, Dismis
 
 export const ScanQuery = v.object({
   agent_id: v.optional(v.string()),
-  q: v.optional(v.pipe(v.string(), v.description("Text in the folders or the agent's id"))),
-  ...pageParams,
-  ...cursorParams,
+  ...listParams(["id", "agent_id", "directories"]),
 })
 
 export const ScanAnswer = v.pipe(
@@ -110,7 +115,7 @@ export const ScanAnswer = v.pipe(
   v.metadata({ ref: "DiscoveryScan" }),
 )
 
-export const ScanListAnswer = v.union([listOf(ScanAnswer), cursorListOf(ScanAnswer)])
+export const ScanListAnswer = pagedListOf(ScanAnswer)
 
 export const scanAnswer = (scan: ScanRow) =>
   withoutAbsent({

@@ -5,8 +5,10 @@ import type { AuditService } from "../audit/audit.service"
 import type { Clock } from "../clock"
 import type { Db } from "../db/db"
 import { newId } from "../db/ids"
+import type { Slice } from "../db/listing"
 import { AppError } from "../errors"
 import { readTime } from "../server/wire"
+import { canMove } from "./discovery.machine"
 import type {
   DiscoveredFilter,
   DiscoveredRow,
@@ -26,8 +28,6 @@ interface Deps {
 }
 
 type Report = Pick<DiscoveryBody, "directories" | "certificates" | "errors" | "scan_duration_ms">
-type Range = { limit: number; offset: number }
-type After = { createdAt: Date; id: string } | null
 
 /** A place is part of an index entry, which PostgreSQL limits to 2,704 bytes. */
 const longestPlaceBytes = 2000
@@ -82,28 +82,14 @@ export const discoveryService = ({ db, discoveries, audit, clock, demandActiveAg
     get,
 
     /** Last seen first. */
-    async list(filter: DiscoveredFilter, range: Range) {
-      const [rows, total] = await Promise.all([discoveries.list(filter, range), discoveries.total(filter)])
-      return { rows, total }
-    },
-
-    /** Newest first, from after a row on. */
-    async listAfter(filter: DiscoveredFilter, after: After, limit: number) {
-      const [rows, total] = await Promise.all([discoveries.listAfter(filter, after, limit), discoveries.total(filter)])
+    async list(filter: DiscoveredFilter, slice: Slice) {
+      const [rows, total] = await Promise.all([discoveries.list(filter, slice), discoveries.total(filter)])
       return { rows, total }
     },
 
     /** Latest first. */
-    async scans(filter: ScanFilter, range: Range) {
-      const [rows, total] = await Promise.all([discoveries.scans(filter, range), discoveries.totalScans(filter)])
-      return { rows, total }
-    },
-
-    async scansAfter(filter: ScanFilter, after: After, limit: number) {
-      const [rows, total] = await Promise.all([
-        discoveries.scansAfter(filter, after, limit),
-        discoveries.totalScans(filter),
-      ])
+    async scans(filter: ScanFilter, slice: Slice) {
+      const [rows, total] = await Promise.all([discoveries.scans(filter, slice), discoveries.totalScans(filter)])
       return { rows, total }
     },
 
@@ -192,7 +178,7 @@ export const discoveryService = ({ db, discoveries, audit, clock, demandActiveAg
             `managed_certificate_id must be the id of a managed certificate; ${problem}`,
           )
         }
-        if (found.status === "Managed") {
+        if (!canMove(found.status, "Managed")) {
           if (found.managedCertificateId === certificateId) return
           throw new AppError(
             "invalid_state",
@@ -210,7 +196,7 @@ export const discoveryService = ({ db, discoveries, audit, clock, demandActiveAg
           actor,
           resourceType: "discovered_certificate",
           resourceId: id,
-          details: { managed_certificate_id: certificateId, from: found.status },
+          details: { managed_certificate_id: certificateId, from: found.status, to: "Managed" },
         })
       }),
 
@@ -219,7 +205,7 @@ export const discoveryService = ({ db, discoveries, audit, clock, demandActiveAg
       db.transaction(async (tx) => {
         const found = await discoveries.lock(tx, id)
         if (found === null) throw notFound(id)
-        if (found.status === "Dismissed") return
+        if (!canMove(found.status, "Dismissed")) return
         const now = clock.now()
         await discoveries.update(tx, id, {
           status: "Dismissed",
@@ -232,7 +218,7 @@ export const discoveryService = ({ db, discoveries, audit, clock, demandActiveAg
           actor,
           resourceType: "discovered_certificate",
           resourceId: id,
-          details: { from: found.status },
+          details: { from: found.status, to: "Dismissed" },
         })
       }),
   }

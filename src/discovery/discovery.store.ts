@@ -1,8 +1,10 @@
 /** SQL of certificates found outside our own inventory, and of the scans that found them. */
-import { and, count, desc, eq, type SQL } from "drizzle-orm"
+import { and, count, desc, eq, inArray, type SQL } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
-import { containsText, olderThan } from "../db/list-filters"
+import { listing, type Slice, type TextFilter } from "../db/listing"
 import { forUpdate } from "../db/locking"
+import { narrowing } from "../db/narrowing"
+import { rowCounts } from "../db/row-counts"
 import type { Tables } from "../db/tables/tables"
 
 export type DiscoveredRow = Tables["discoveredCertificates"]["$inferSelect"]
@@ -10,71 +12,79 @@ export type NewDiscovered = Tables["discoveredCertificates"]["$inferInsert"]
 export type ScanRow = Tables["discoveryScans"]["$inferSelect"]
 export type DiscoveryStatus = DiscoveredRow["status"]
 
-export interface DiscoveredFilter {
+export interface DiscoveredFilter extends TextFilter {
   readonly agentId?: string
   readonly status?: DiscoveryStatus
-  /** Text in a name, an issuer, the serial, the fingerprint or the place. */
-  readonly search?: string
+  readonly ids?: readonly string[]
 }
 
-export interface ScanFilter {
+export interface ScanFilter extends TextFilter {
   readonly agentId?: string
-  /** Text in the folders or the agent's id. */
-  readonly search?: string
 }
-
-type After = { readonly createdAt: Date; readonly id: string } | null
 
 /** Rows per INSERT: 22 parameters each, below SQLite's 32,766. */
 const insertChunk = 500
 
-export const discoveryStore = ({ t, read }: Db) => {
+export const discoveryStore = (db: Db) => {
+  const { t, read, scan } = db
   const { discoveredCertificates: found, discoveryScans: scans } = t
 
-  const foundWhere = ({ agentId, status, search }: DiscoveredFilter): SQL | undefined =>
+  const listedFound = listing({
+    id: found.id,
+    time: found.createdAt,
+    text: [
+      found.id,
+      found.commonName,
+      found.sans,
+      found.subjectDn,
+      found.issuerDn,
+      found.serialNumber,
+      found.fingerprintSha256,
+      found.sourcePath,
+    ],
+    order: [desc(found.lastSeenAt), desc(found.id)],
+  })
+  const listedScans = listing({
+    id: scans.id,
+    time: scans.startedAt,
+    text: [scans.id, scans.agentId, scans.directories],
+  })
+
+  const counts = rowCounts({ t, read })
+  const readerFor = (list: typeof listedFound, { search }: { search?: string | undefined }) =>
+    list.matches(search) === undefined ? read : scan
+
+  const texts = narrowing<DiscoveredFilter>(db, "discovered_certificate")
+  const foundWhere = ({ agentId, status, search, ids }: DiscoveredFilter): SQL | undefined =>
     and(
+      ids === undefined ? undefined : inArray(found.id, [...ids]),
       agentId === undefined ? undefined : eq(found.agentId, agentId),
       status === undefined ? undefined : eq(found.status, status),
-      containsText(search, [
-        found.commonName,
-        found.sans,
-        found.subjectDn,
-        found.issuerDn,
-        found.serialNumber,
-        found.fingerprintSha256,
-        found.sourcePath,
-      ]),
+      listedFound.matches(search),
     )
+  const countAll = async (filter: DiscoveredFilter): Promise<number> => {
+    const { agentId, status, ids } = filter
+    if (ids === undefined) return await counts.total("discoveredCertificates", { agentId, status })
+    const [row] = await read.select({ n: count() }).from(found).where(foundWhere(filter))
+    return row?.n ?? 0
+  }
+  const countSome = async (filter: DiscoveredFilter, most: number): Promise<number> => {
+    const some = scan.select({ id: found.id }).from(found).where(foundWhere(filter)).limit(most).as("some")
+    const [row] = await scan.select({ n: count() }).from(some)
+    return row?.n ?? 0
+  }
   const scansWhere = ({ agentId, search }: ScanFilter): SQL | undefined =>
-    and(
-      agentId === undefined ? undefined : eq(scans.agentId, agentId),
-      containsText(search, [scans.directories, scans.agentId]),
-    )
+    and(agentId === undefined ? undefined : eq(scans.agentId, agentId), listedScans.matches(search))
 
   return {
     /** Last seen first. */
-    list: (filter: DiscoveredFilter, { limit, offset }: { limit: number; offset: number }) =>
-      read
-        .select()
-        .from(found)
-        .where(foundWhere(filter))
-        .orderBy(desc(found.lastSeenAt), desc(found.id))
-        .limit(limit)
-        .offset(offset),
-
-    /** Newest first. */
-    listAfter: (filter: DiscoveredFilter, after: After, limit: number) =>
-      read
-        .select()
-        .from(found)
-        .where(and(foundWhere(filter), olderThan(after, found.createdAt, found.id)))
-        .orderBy(desc(found.createdAt), desc(found.id))
-        .limit(limit),
-
-    async total(filter: DiscoveredFilter): Promise<number> {
-      const [row] = await read.select({ n: count() }).from(found).where(foundWhere(filter))
-      return row?.n ?? 0
+    async list(asked: DiscoveredFilter, slice: Slice): Promise<DiscoveredRow[]> {
+      const filter = await texts.narrow(asked)
+      return await listedFound.read(readerFor(listedFound, filter).select().from(found), foundWhere(filter), slice)
     },
+
+    /** Of those that have a text at most `searchedTotal`. */
+    total: (filter: DiscoveredFilter): Promise<number> => texts.total(filter, countAll, countSome),
 
     async get(id: string): Promise<DiscoveredRow | null> {
       return (await read.select().from(found).where(eq(found.id, id)))[0] ?? null
@@ -88,7 +98,10 @@ export const discoveryStore = ({ t, read }: Db) => {
       await tx.update(found).set(set).where(eq(found.id, id))
     },
 
-    countByStatus: () => read.select({ status: found.status, n: count() }).from(found).groupBy(found.status),
+    async countByStatus(): Promise<{ status: DiscoveryStatus; n: number }[]> {
+      const groups = await counts.byValue("discoveredCertificates", "status")
+      return groups.map(({ value, count }) => ({ status: value as DiscoveryStatus, n: count }))
+    },
 
     /**
      * Inserts what was never seen at its place; of the rest only the time, the scan and the change stamp are refreshed. The rows
@@ -125,25 +138,13 @@ export const discoveryStore = ({ t, read }: Db) => {
     },
 
     /** Latest first. */
-    scans: (filter: ScanFilter, { limit, offset }: { limit: number; offset: number }) =>
-      read
-        .select()
-        .from(scans)
-        .where(scansWhere(filter))
-        .orderBy(desc(scans.startedAt), desc(scans.id))
-        .limit(limit)
-        .offset(offset),
-
-    scansAfter: (filter: ScanFilter, after: After, limit: number) =>
-      read
-        .select()
-        .from(scans)
-        .where(and(scansWhere(filter), olderThan(after, scans.startedAt, scans.id)))
-        .orderBy(desc(scans.startedAt), desc(scans.id))
-        .limit(limit),
+    scans: (filter: ScanFilter, slice: Slice) =>
+      listedScans.read(readerFor(listedScans, filter).select().from(scans), scansWhere(filter), slice),
 
     async totalScans(filter: ScanFilter): Promise<number> {
-      const [row] = await read.select({ n: count() }).from(scans).where(scansWhere(filter))
+      const { search, agentId } = filter
+      if (listedScans.matches(search) === undefined) return await counts.total("discoveryScans", { agentId })
+      const [row] = await scan.select({ n: count() }).from(scans).where(scansWhere(filter))
       return row?.n ?? 0
     },
 

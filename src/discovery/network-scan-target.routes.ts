@@ -1,12 +1,13 @@
 /** Routes under /api/v1/network-scan-targets. */
 import { Hono } from "hono"
 import { type ApiEnv, input, operation } from "../server/operation"
-import { listAnswer, PageQuery, rangeOf } from "../server/paging"
+import { pagedAnswer, sliceOf } from "../server/paging"
 import { IdParam } from "../server/resource.schema"
 import {
   NetworkScanTargetAnswer,
   NetworkScanTargetListAnswer,
   NetworkScanTargetPatchBody,
+  NetworkScanTargetQuery,
   NewNetworkScanTargetBody,
   networkScanTargetAnswer,
 } from "./network-scan-target.schema"
@@ -22,11 +23,12 @@ export const networkScanTargetRoutes = (targets: NetworkScanTargetService) =>
         role: "viewer",
         returns: NetworkScanTargetListAnswer,
       }),
-      input("query", PageQuery),
+      input("query", NetworkScanTargetQuery),
       async (c) => {
-        const page = c.req.valid("query")
-        const { rows, total } = await targets.list(rangeOf(page))
-        return c.json(listAnswer(rows.map(networkScanTargetAnswer), total, page))
+        const query = c.req.valid("query")
+        return c.json(
+          pagedAnswer(query, await targets.list({ search: query.q }, sliceOf(query)), networkScanTargetAnswer),
+        )
       },
     )
     .post(

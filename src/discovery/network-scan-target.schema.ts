@@ -1,7 +1,8 @@
 /** Network scan targets on the wire. */
 import * as v from "valibot"
 import { hostBits, parseRange } from "../agent-groups/address-range"
-import { listOf } from "../server/paging"
+import { documentedAs } from "../server/json-schema"
+import { listParams, pagedListOf } from "../server/paging"
 import { ResourceName, withoutUndefined } from "../server/resource.schema"
 import { optionalTime, requiredTime, WireTime, withoutAbsent } from "../server/wire"
 import type { NetworkScanTargetPatch, NewNetworkScanTarget } from "./network-scan-target.service"
@@ -14,6 +15,7 @@ const whole = (min: number, max: number) => v.pipe(v.number(), v.integer(), v.mi
 
 const Cidr = v.pipe(
   v.string(),
+  documentedAs({ type: "string", format: "address-range", description: "At most 4096 addresses" }),
   v.check((text) => {
     const range = parseRange(text)
     return range !== null && hostBits(range) <= mostHostBits
@@ -88,7 +90,9 @@ export const NetworkScanTargetAnswer = v.pipe(
   v.metadata({ ref: "NetworkScanTarget" }),
 )
 
-export const NetworkScanTargetListAnswer = listOf(NetworkScanTargetAnswer)
+export const NetworkScanTargetListAnswer = pagedListOf(NetworkScanTargetAnswer)
+
+export const NetworkScanTargetQuery = v.object(listParams(["id", "name", "cidrs"]))
 
 export const networkScanTargetAnswer = (target: NetworkScanTargetRow) =>
   withoutAbsent({

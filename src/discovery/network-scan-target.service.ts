@@ -4,6 +4,7 @@ import type { AuditService } from "../audit/audit.service"
 import type { Clock } from "../clock"
 import type { Db } from "../db/db"
 import { newId } from "../db/ids"
+import type { Slice, TextFilter } from "../db/listing"
 import { AppError } from "../errors"
 import type { NetworkScanTargetRow, NetworkScanTargetStore } from "./network-scan-target.store"
 
@@ -26,9 +27,9 @@ const notFound = (id: string) => new AppError("not_found", `network scan target 
 const resourceType = "network_scan_target"
 
 export const networkScanTargetService = ({ db, targets, audit, clock }: Deps) => ({
-  /** Newest first. `total` counts all targets. */
-  async list(range: { limit: number; offset: number }) {
-    const [rows, total] = await Promise.all([targets.list(range), targets.total()])
+  /** Newest first. `total` counts all targets that match. */
+  async list(filter: TextFilter, slice: Slice) {
+    const [rows, total] = await Promise.all([targets.list(filter, slice), targets.total(filter)])
     return { rows, total }
   },
 

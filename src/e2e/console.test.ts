@@ -11,7 +11,7 @@ import { openStage, type Stage } from "../testing/stage"
 import { until } from "../testing/until"
 
 // Real processes and a real browser: slow machines are slow, not wrong.
-setDefaultTimeout(180_000)
+setDefaultTimeout(300_000)
 
 const chromiumPath = peer("chromium", "chromium")
 const nginxProgram = peer("nginx", "nginx-light")
@@ -112,7 +112,7 @@ describe.skipIf(chromiumPath === null || nginxProgram === null)("the console", (
       expect(await page.locator(".command pre").first().textContent()).toContain("certctl agent join --server https://")
       await page.getByRole("link", { name: "Done" }).click()
 
-      const { nginx } = await servedHost(scene)
+      const { nginx, targetId } = await servedHost(scene)
       await page.getByText("Online").waitFor()
 
       await page.getByRole("link", { name: "Certificates", exact: true }).first().click()
@@ -162,6 +162,7 @@ describe.skipIf(chromiumPath === null || nginxProgram === null)("the console", (
       const id = (await server.get("/api/v1/certificates")).data[0].id
       const jobId = (await jobsOf(server, id))[0].id
       const agentId = (await server.get("/api/v1/agents")).data[0].id
+      const issuerId = (await server.get("/api/v1/issuers")).data[0].id
       const paths = [
         "/",
         "/certificates",
@@ -177,8 +178,28 @@ describe.skipIf(chromiumPath === null || nginxProgram === null)("the console", (
         "/jobs",
         `/jobs/${jobId}`,
         "/audit",
+        "/notifications",
+        "/policies/new?type=AllowedDomains",
+        "/keys/new",
+        `/issuers/${issuerId}`,
+        `/targets/${targetId}`,
+        `/targets/${targetId}/edit`,
         "/nowhere",
       ]
+      // Forms and lists alike in kind: one of each is looked at closely below.
+      for (const name of [
+        "policies",
+        "renewal-policies",
+        "profiles",
+        "agent-groups",
+        "teams",
+        "owners",
+        "issuers",
+        "targets",
+      ]) {
+        for (const path of [`/${name}`, `/${name}/new`])
+          expect(`${path} ${(await page.goto(path))?.status()}`).toBe(`${path} 200`)
+      }
       const found: string[] = []
       // Colours are all that differs between the themes.
       for (const [colorScheme, rules] of [
@@ -235,7 +256,7 @@ describe.skipIf(chromiumPath === null || nginxProgram === null)("the console", (
 
       await page.getByRole("link", { name: "Certificates", exact: true }).first().click()
       await page.getByRole("checkbox", { name: "Select shop.example" }).check()
-      await page.getByRole("button", { name: "Renew selected" }).click()
+      await page.getByRole("button", { name: "Renew", exact: true }).click()
       await page.getByText("Renewals started.").waitFor()
       await page.getByRole("link", { name: "shop.example" }).click()
       const versions = page.locator(".panel", { hasText: "Versions" })
@@ -289,6 +310,12 @@ describe.skipIf(chromiumPath === null || nginxProgram === null)("the console", (
         "/jobs/x/cancel",
         "/jobs/x/approve",
         "/jobs/x/reject",
+        "/notifications/x/requeue",
+        "/policies/new",
+        "/teams/new",
+        "/targets/new",
+        "/issuers/new",
+        "/keys/new",
       ]) {
         expect(`${path} ${(await post(path)).status()}`).toBe(`${path} 403`)
       }

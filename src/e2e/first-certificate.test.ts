@@ -91,6 +91,12 @@ describe.skipIf(nginxProgram === null || openssl === null)("the first certificat
       const renewedKey = readFileSync(nginx.keyPath, "utf8")
       expect(secretPart(renewedKey)).not.toBe(secretPart(deployedKey))
 
+      const { text: metrics } = await server.call("GET", "/api/v1/metrics/prometheus")
+      expect(metrics).toContain('certctl_issuance_total{issuer_type="GenericCA",outcome="success"} 2\n')
+      expect(metrics).toContain('certctl_issuance_duration_seconds_count{issuer_type="GenericCA"} 2\n')
+      expect(metrics).toContain('certctl_deploy_attempts_total{target_type="NGINX",result="success"} 2\n')
+      expect(metrics).toContain('certctl_deploy_attempts_total{target_type="NGINX",result="failure"} 0\n')
+
       for (const path of ["audit?per_page=500", "certificates", "targets", "issuers", "agents", "jobs", "api-keys"]) {
         await server.get(`/api/v1/${path}`)
       }

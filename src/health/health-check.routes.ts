@@ -1,7 +1,7 @@
 /** Routes under /api/v1/health-checks. */
 import { Hono } from "hono"
 import { type ApiEnv, input, operation } from "../server/operation"
-import { cursorAnswer, cursorPageOf, listAnswer, rangeOf } from "../server/paging"
+import { pagedAnswer, sliceOf } from "../server/paging"
 import { IdParam } from "../server/resource.schema"
 import {
   AcknowledgeBody,
@@ -32,14 +32,8 @@ export const healthCheckRoutes = (checks: HealthCheckService) =>
       input("query", HealthCheckQuery),
       async (c) => {
         const query = c.req.valid("query")
-        const filter = healthCheckFilter(query)
-        const cursorPage = cursorPageOf(query)
-        if (cursorPage !== null) {
-          const { rows, total } = await checks.listAfter(filter, cursorPage.after, cursorPage.pageSize + 1)
-          return c.json(cursorAnswer(rows, total, cursorPage, healthCheckAnswer))
-        }
-        const { rows, total } = await checks.list(filter, rangeOf(query))
-        return c.json(listAnswer(rows.map(healthCheckAnswer), total, query))
+        const found = await checks.list(healthCheckFilter(query), sliceOf(query))
+        return c.json(pagedAnswer(query, found, healthCheckAnswer))
       },
     )
     .post(
@@ -48,6 +42,7 @@ export const healthCheckRoutes = (checks: HealthCheckService) =>
         id: "create_health_check",
         summary: "Watch an endpoint",
         role: "operator",
+        errors: { 409: "The id is taken, or the endpoint is watched for the same certificate" },
         returns: HealthCheckAnswer,
         status: 201,
       }),
@@ -81,6 +76,7 @@ export const healthCheckRoutes = (checks: HealthCheckService) =>
         id: "update_health_check",
         summary: "Change a watched endpoint",
         role: "operator",
+        errors: { 409: "The endpoint is watched for the same certificate" },
         returns: HealthCheckAnswer,
       }),
       input("param", IdParam),

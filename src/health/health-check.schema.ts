@@ -2,8 +2,8 @@
 import * as v from "valibot"
 import { addressOf } from "../connectors/probe"
 import { sanOf, sanProblem } from "../pki/names"
-import { documentedAs } from "../server/json-schema"
-import { cursorListOf, cursorParams, listOf, pageParams } from "../server/paging"
+import { documentedAs, documentedLoosely, documentSchema } from "../server/json-schema"
+import { listParams, pagedListOf } from "../server/paging"
 import { ChosenId, OptionalReference, withoutUndefined } from "../server/resource.schema"
 import { optionalTime, requiredTime, WireTime, withoutAbsent } from "../server/wire"
 import type { HealthCheckPatch, NewHealthCheck } from "./health-check.service"
@@ -27,6 +27,11 @@ const endpointOf = (text: string): string | null => {
 
 const Endpoint = v.pipe(
   v.string(),
+  documentedAs({
+    type: "string",
+    format: "endpoint",
+    description: "host, host:port or [IPv6]:port; without a port 443",
+  }),
   v.trim(),
   v.minLength(1),
   v.maxLength(262),
@@ -37,6 +42,7 @@ const Endpoint = v.pipe(
 /** Colons and capitals, as openssl prints them, are taken too. */
 const Fingerprint = v.pipe(
   v.string(),
+  documentedAs({ type: "string", pattern: "^:*(([0-9A-Fa-f]:*){64})?$" }),
   v.transform((text) => text.replaceAll(":", "").toLowerCase()),
   v.check((text) => /^([0-9a-f]{64})?$/.test(text), "must be a SHA-256 fingerprint in hex, or empty"),
 )
@@ -54,6 +60,7 @@ const orDefault = <S extends v.GenericSchema<number, number>>(schema: S, value: 
   v.optional(
     v.pipe(
       v.number(),
+      documentedAs({ anyOf: [documentSchema(schema, "input").schema, { type: "number", maximum: 0 }] }),
       v.transform((number) => (number <= 0 ? value : number)),
       schema,
     ),
@@ -111,9 +118,7 @@ export const HealthCheckQuery = v.object({
   certificate_id: anyText,
   network_scan_target_id: anyText,
   enabled: v.optional(v.pipe(v.string(), v.description("true; anything else is false"))),
-  q: v.optional(v.pipe(v.string(), v.description("Text in the endpoint, the certificate seen there or the failure"))),
-  ...pageParams,
-  ...cursorParams,
+  ...listParams(["id", "endpoint", "cert_subject", "cert_issuer", "failure_reason"]),
 })
 
 /** An empty filter counts as absent; a value that no row can have finds nothing. */
@@ -161,7 +166,7 @@ export const HealthCheckAnswer = v.pipe(
   v.metadata({ ref: "HealthCheck" }),
 )
 
-export const HealthCheckListAnswer = v.union([listOf(HealthCheckAnswer), cursorListOf(HealthCheckAnswer)])
+export const HealthCheckListAnswer = pagedListOf(HealthCheckAnswer)
 
 export const healthCheckAnswer = (check: HealthCheckRow) =>
   withoutAbsent({
@@ -211,7 +216,7 @@ export const HistoryQuery = v.object({
   limit: v.optional(
     v.pipe(
       v.string(),
-      documentedAs({ type: "integer", minimum: 1, maximum: mostHistory }),
+      documentedLoosely({ type: "integer", minimum: 1, maximum: mostHistory }),
       v.transform((text) => {
         const limit = /^\d{1,9}$/.test(text) ? Number(text) : 0
         return limit < 1 ? defaultHistory : Math.min(limit, mostHistory)

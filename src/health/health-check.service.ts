@@ -1,11 +1,14 @@
 /** Watched endpoints: which there are, what is expected of them, and who has seen that one is in trouble. */
-import type { Actor } from "../access/actor"
+import { type Actor, systemActor } from "../access/actor"
 import type { AuditService } from "../audit/audit.service"
 import type { Clock } from "../clock"
-import type { Db } from "../db/db"
+import type { ProbeResult } from "../connectors/probe"
+import type { Db, Tx } from "../db/db"
 import { newId } from "../db/ids"
+import type { Slice } from "../db/listing"
 import { explainRefusals } from "../db/refusals"
 import { AppError } from "../errors"
+import { afterLook, canMove, isNews, notJudged } from "./health-check.machine"
 import type {
   HealthCheckFilter,
   HealthCheckRow,
@@ -38,6 +41,8 @@ interface Deps {
   checks: HealthCheckStore
   audit: Pick<AuditService, "append">
   clock: Clock
+  /** Tells people, in the transaction of the change. */
+  onNews?: (tx: Tx, check: HealthCheckRow) => Promise<void>
 }
 
 const resourceType = "health_check"
@@ -55,18 +60,31 @@ const demandOrder = ({ degradedThreshold, downThreshold }: Pick<Settings, "degra
   }
 }
 
+const unseen = { acknowledged: false, acknowledgedBy: "", acknowledgedAt: null } as const
+
 /** Nothing is known of an endpoint until it was looked at with what is expected of it now. */
-const notJudged = {
-  status: "unknown",
-  consecutiveFailures: 0,
+const forgotten = {
+  ...notJudged,
   lastCheckedAt: null,
-  acknowledged: false,
-  acknowledgedBy: "",
-  acknowledgedAt: null,
+  ...unseen,
 } satisfies Partial<NewHealthCheckRow>
 
+/** "TLSv1.3" as people write it. */
+const versionName = (tlsVersion: string): string => tlsVersion.replace(/^TLSv/, "TLS ")
+
+const servedBy = ({ served }: Extract<ProbeResult, { ok: true }>, now: Date) => ({
+  observedFingerprint: served.fingerprint,
+  tlsVersion: versionName(served.tlsVersion),
+  cipherSuite: served.cipherSuite,
+  certSubject: served.subject,
+  certIssuer: served.issuer,
+  certExpiry: served.notAfter,
+  lastSuccessAt: now,
+  failureReason: "",
+})
+
 const notSeen = {
-  ...notJudged,
+  ...forgotten,
   observedFingerprint: "",
   responseTimeMs: 0,
   tlsVersion: "",
@@ -80,13 +98,13 @@ const notSeen = {
   failureReason: "",
 } satisfies Partial<NewHealthCheckRow>
 
-const forgotten = (before: HealthCheckRow, { endpoint, expectedFingerprint }: HealthCheckPatch) => {
+const forgets = (before: HealthCheckRow, { endpoint, expectedFingerprint }: HealthCheckPatch) => {
   if (endpoint !== undefined && endpoint !== before.endpoint) return notSeen
   const changesPin = expectedFingerprint !== undefined && expectedFingerprint !== before.expectedFingerprint
-  return changesPin ? notJudged : {}
+  return changesPin ? forgotten : {}
 }
 
-export const healthCheckService = ({ db, checks, audit, clock }: Deps) => {
+export const healthCheckService = ({ db, checks, audit, clock, onNews }: Deps) => {
   const get = async (id: string): Promise<HealthCheckRow> => {
     const check = await checks.get(id)
     if (check === null) throw notFound(id)
@@ -97,14 +115,8 @@ export const healthCheckService = ({ db, checks, audit, clock }: Deps) => {
     get,
 
     /** Newest first. */
-    async list(filter: HealthCheckFilter, range: { limit: number; offset: number }) {
-      const [rows, total] = await Promise.all([checks.list(filter, range), checks.total(filter)])
-      return { rows, total }
-    },
-
-    /** Newest first, from after a row on. */
-    async listAfter(filter: HealthCheckFilter, after: { createdAt: Date; id: string } | null, limit: number) {
-      const [rows, total] = await Promise.all([checks.listAfter(filter, after, limit), checks.total(filter)])
+    async list(filter: HealthCheckFilter, slice: Slice) {
+      const [rows, total] = await Promise.all([checks.list(filter, slice), checks.total(filter)])
       return { rows, total }
     },
 
@@ -171,16 +183,17 @@ export const healthCheckService = ({ db, checks, audit, clock }: Deps) => {
           })
           const check = await checks.update(tx, id, {
             ...patch,
-            ...forgotten(before, patch),
+            ...forgets(before, patch),
             updatedAt: clock.now(),
           })
           if (check === null) throw notFound(id)
+          const [from, to] = [before.status, check.status]
           await audit.append(tx, {
             action: "health_check_updated",
             actor,
             resourceType,
             resourceId: id,
-            details: { changed: Object.keys(patch) },
+            details: { changed: Object.keys(patch), ...(canMove(from, to) ? { from, to } : {}) },
           })
           return check
         }),
@@ -191,6 +204,49 @@ export const healthCheckService = ({ db, checks, audit, clock }: Deps) => {
       db.transaction(async (tx) => {
         if (!(await checks.remove(tx, id))) throw notFound(id)
         await audit.append(tx, { action: "health_check_deleted", actor, resourceType, resourceId: id })
+      }),
+
+    /**
+     * What a look at the endpoint found. null where nothing is made of it: the check is gone or off, or watches another endpoint
+     * by now.
+     */
+    observe: (id: string, seen: ProbeResult): Promise<HealthCheckRow | null> =>
+      db.transaction(async (tx) => {
+        const before = await checks.lock(tx, id)
+        if (before === null || !before.enabled || before.endpoint !== seen.address) return null
+        const now = clock.now()
+        const look = seen.ok ? { ok: true as const, fingerprint: seen.served.fingerprint } : { ok: false as const }
+        const state = afterLook(before, look)
+        const [from, to] = [before.status, state.status]
+        const hasMoved = canMove(from, to)
+        const check = await checks.update(tx, id, {
+          ...state,
+          ...(seen.ok ? servedBy(seen, now) : { failureReason: seen.error, lastFailureAt: now }),
+          responseTimeMs: seen.responseMs,
+          lastCheckedAt: now,
+          updatedAt: now,
+          ...(hasMoved ? { ...unseen, lastTransitionAt: now } : {}),
+        })
+        if (check === null) return null
+        await checks.addHistory(tx, {
+          id: newId("hh-"),
+          healthCheckId: id,
+          status: to,
+          responseTimeMs: seen.responseMs,
+          fingerprint: seen.ok ? seen.served.fingerprint : "",
+          failureReason: seen.ok ? "" : seen.error,
+          checkedAt: now,
+        })
+        if (!hasMoved) return check
+        await audit.append(tx, {
+          action: "health_check_status_transition",
+          actor: systemActor,
+          resourceType,
+          resourceId: id,
+          details: { from, to, endpoint: check.endpoint },
+        })
+        if (isNews(from, to)) await onNews?.(tx, check)
+        return check
       }),
 
     /** Somebody has seen the state it is in; the next change of state asks anew. @throws AppError `not_found` */

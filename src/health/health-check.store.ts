@@ -1,7 +1,7 @@
 /** SQL of watched endpoints and of what was seen there. */
 import { and, count, desc, eq, type SQL } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
-import { containsText, olderThan } from "../db/list-filters"
+import { listing, type Slice, type TextFilter } from "../db/listing"
 import { forUpdate } from "../db/locking"
 import type { Tables } from "../db/tables/tables"
 
@@ -9,17 +9,21 @@ export type HealthCheckRow = Tables["healthChecks"]["$inferSelect"]
 export type NewHealthCheckRow = Tables["healthChecks"]["$inferInsert"]
 export type HealthStatus = HealthCheckRow["status"]
 
-export interface HealthCheckFilter {
+export interface HealthCheckFilter extends TextFilter {
   readonly status?: HealthStatus
   readonly certificateId?: string
   readonly networkScanTargetId?: string
   readonly enabled?: boolean
-  /** Text in the endpoint, the subject or issuer seen there, or the reason of a failure. */
-  readonly search?: string
 }
 
 export const healthCheckStore = ({ t, read }: Db) => {
   const { healthChecks: checks, healthHistory: history } = t
+
+  const listed = listing({
+    id: checks.id,
+    time: checks.createdAt,
+    text: [checks.id, checks.endpoint, checks.certSubject, checks.certIssuer, checks.failureReason],
+  })
 
   const filterOf = (filter: HealthCheckFilter): SQL | undefined =>
     and(
@@ -27,27 +31,12 @@ export const healthCheckStore = ({ t, read }: Db) => {
       filter.certificateId === undefined ? undefined : eq(checks.certificateId, filter.certificateId),
       filter.networkScanTargetId === undefined ? undefined : eq(checks.networkScanTargetId, filter.networkScanTargetId),
       filter.enabled === undefined ? undefined : eq(checks.enabled, filter.enabled),
-      containsText(filter.search, [checks.endpoint, checks.certSubject, checks.certIssuer, checks.failureReason]),
+      listed.matches(filter.search),
     )
 
   return {
     /** Newest first. */
-    list: (filter: HealthCheckFilter, { limit, offset }: { limit: number; offset: number }) =>
-      read
-        .select()
-        .from(checks)
-        .where(filterOf(filter))
-        .orderBy(desc(checks.createdAt), desc(checks.id))
-        .limit(limit)
-        .offset(offset),
-
-    listAfter: (filter: HealthCheckFilter, after: { createdAt: Date; id: string } | null, limit: number) =>
-      read
-        .select()
-        .from(checks)
-        .where(and(filterOf(filter), olderThan(after, checks.createdAt, checks.id)))
-        .orderBy(desc(checks.createdAt), desc(checks.id))
-        .limit(limit),
+    list: (filter: HealthCheckFilter, slice: Slice) => listed.read(read.select().from(checks), filterOf(filter), slice),
 
     async total(filter: HealthCheckFilter): Promise<number> {
       const [row] = await read.select({ n: count() }).from(checks).where(filterOf(filter))
@@ -77,6 +66,10 @@ export const healthCheckStore = ({ t, read }: Db) => {
     /** Whether there was one. Its history goes with it. */
     async remove(tx: Tx, id: string): Promise<boolean> {
       return (await tx.delete(checks).where(eq(checks.id, id)).returning({ id: checks.id })).length > 0
+    },
+
+    async addHistory(tx: Tx, row: Tables["healthHistory"]["$inferInsert"]): Promise<void> {
+      await tx.insert(history).values(row)
     },
 
     /** Newest first. */

@@ -26,6 +26,20 @@ export const alarmStore = ({ t, read }: Pick<Db, "t" | "read">) => {
         .orderBy(sql`${certificates.expiresAt} desc`, asc(certificates.id))
         .limit(limit),
 
+    /** CAs to which hardly any call succeeds, longest first. */
+    degradedIssuers: (limit: number) =>
+      read
+        .select({
+          id: t.issuers.id,
+          name: t.issuers.name,
+          since: t.issuers.degradedSince,
+          reason: t.issuers.degradedReason,
+        })
+        .from(t.issuers)
+        .where(and(isNotNull(t.issuers.degradedSince), eq(t.issuers.enabled, true)))
+        .orderBy(asc(t.issuers.degradedSince), asc(t.issuers.id))
+        .limit(limit),
+
     /** The last word about a target was a failed deployment that is not tried again. */
     failedDeployments: (limit: number) =>
       read
@@ -86,12 +100,14 @@ export const alarmStore = ({ t, read }: Pick<Db, "t" | "read">) => {
         .orderBy(asc(observations.observedAt), asc(observations.id))
         .limit(limit),
 
-    async approvals(): Promise<{ count: number; oldestAt: Date | null }> {
+    /** What waits for somebody's yes, since when, and when the first certificate lapses over it. */
+    async approvals(): Promise<{ count: number; oldestAt: Date | null; firstExpiresAt: Date | null }> {
       const [row] = await read
-        .select({ count: count(), oldestAt: min(jobs.createdAt) })
+        .select({ count: count(), oldestAt: min(jobs.createdAt), firstExpiresAt: min(certificates.expiresAt) })
         .from(jobs)
+        .leftJoin(certificates, eq(certificates.id, jobs.certificateId))
         .where(eq(jobs.status, "AwaitingApproval"))
-      return row ?? { count: 0, oldestAt: null }
+      return row ?? { count: 0, oldestAt: null, firstExpiresAt: null }
     },
 
     /** Failed attempts since each certificate's newest version. */

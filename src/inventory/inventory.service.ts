@@ -11,6 +11,7 @@ import type { AlarmStore } from "./alarm.store"
 import type { FleetStore } from "./fleet.store"
 import type { NamesStore } from "./names.store"
 import type { PlaceStore } from "./place.store"
+import type { UsageStore } from "./usage.store"
 
 /** An agent heard of within this time is online; after the second it is offline. */
 const onlineMs = 5 * 60_000
@@ -60,6 +61,7 @@ interface Deps {
   places: PlaceStore
   fleet: FleetStore
   alarms: AlarmStore
+  usage: UsageStore
   observations: Pick<ObservationService, "newest" | "lastSeenServing">
   clock: Clock
   /** Agents make the keys, so that a certificate without agent is renewed by nobody. */
@@ -74,7 +76,7 @@ const byId = <R extends { readonly id: string }>(rows: readonly R[]): ReadonlyMa
 const keyOf = (...parts: readonly (string | null)[]): string => parts.join(" ")
 
 export const inventoryService = (deps: Deps) => {
-  const { names, places, fleet, alarms, observations, clock, needsAgent, endpointIn } = deps
+  const { names, places, fleet, alarms, usage, observations, clock, needsAgent, endpointIn } = deps
 
   const healthOf = (agent: { lastHeartbeatAt: Date | null; retiredAt: Date | null }): AgentHealth => {
     if (agent.retiredAt !== null) return "Retired"
@@ -128,6 +130,15 @@ export const inventoryService = (deps: Deps) => {
       }
     },
 
+    /** Names of what approval requests are about. */
+    async askedOf(rows: readonly { readonly issuerId: string; readonly profileId: string }[]) {
+      const [issuers, profiles] = await Promise.all([
+        names.issuers(unique(rows.map(({ issuerId }) => issuerId))),
+        names.profiles(unique(rows.map(({ profileId }) => profileId))),
+      ])
+      return { issuers: byId(issuers), profiles: byId(profiles) }
+    },
+
     /** Names of what jobs are about. */
     async subjectsOf(
       rows: readonly {
@@ -146,6 +157,10 @@ export const inventoryService = (deps: Deps) => {
 
     async agentNames(ids: readonly (string | null)[]): Promise<ReadonlyMap<string, { id: string; name: string }>> {
       return byId(await names.agents(unique(ids)))
+    },
+
+    async teamNames(ids: readonly (string | null)[]): Promise<ReadonlyMap<string, { id: string; name: string }>> {
+      return byId(await names.teams(unique(ids)))
     },
 
     /** What a form for certificates, or a filter over them, can be chosen from; by name. */
@@ -260,6 +275,8 @@ export const inventoryService = (deps: Deps) => {
       }
     },
     dependencies: fleet.dependencies,
+    /** What hangs on teams, owners, rules and the like. */
+    usage,
 
     approvals: alarms.approvals,
     failedAttempts: alarms.failedAttempts,
@@ -270,13 +287,14 @@ export const inventoryService = (deps: Deps) => {
     /** What is wrong beside what the statistics already list, at most twenty rows of each kind. */
     async alarms() {
       const now = clock.now()
-      const [expired, failedDeployments, mismatches, approvals] = await Promise.all([
+      const [expired, failedDeployments, mismatches, approvals, degradedIssuers] = await Promise.all([
         alarms.expired(now, alarmRows),
         alarms.failedDeployments(alarmRows),
         alarms.mismatches(new Date(now.getTime() - freshMs), alarmRows),
         alarms.approvals(),
+        alarms.degradedIssuers(alarmRows),
       ])
-      return { expired, failedDeployments, mismatches, approvals }
+      return { expired, failedDeployments, mismatches, approvals, degradedIssuers }
     },
 
     /** What comes next by itself, and what lapses next. */

@@ -12,6 +12,7 @@ import { fleetStore } from "./fleet.store"
 import { inventoryService } from "./inventory.service"
 import { namesStore } from "./names.store"
 import { placeStore } from "./place.store"
+import { usageStore } from "./usage.store"
 
 const clock = testClock("2030-05-01T12:00:00.000Z")
 const inDays = (days: number) => new Date(clock.now().getTime() + days * 86_400_000)
@@ -22,6 +23,7 @@ const inventoryOf = (db: Db) =>
     places: placeStore(db),
     fleet: fleetStore(db),
     alarms: alarmStore(db),
+    usage: usageStore(db),
     observations: observationService({ db, observations: observationStore(db), clock }),
     clock,
     needsAgent: true,
@@ -158,10 +160,12 @@ onEachDialect("the inventory", (openDb) => {
     await insertJob(db, { ...failed, attempts: 3, createdAt: inDays(-20) })
     await insertJob(db, { ...failed, attempts: 2, createdAt: inDays(-0.5) })
     await insertJob(db, { ...failed, attempts: 1, createdAt: inDays(-0.4) })
-    await insertJob(db, { type: "Renewal", status: "AwaitingApproval", createdAt: inDays(-5) })
+    await insertJob(db, {
+      ...{ type: "Renewal", status: "AwaitingApproval", certificateId: "mc-late", createdAt: inDays(-5) },
+    })
     const { expired, approvals } = await inventory.alarms()
     expect(expired.map(({ id, autoRenew }) => [id, autoRenew])).toEqual([["mc-late", true]])
-    expect(approvals).toEqual({ count: 1, oldestAt: inDays(-5) })
+    expect(approvals).toEqual({ count: 1, oldestAt: inDays(-5), firstExpiresAt: inDays(-1) })
     expect(await inventory.failedAttempts(["mc-1", "mc-late"])).toEqual([{ certificateId: "mc-1", attempts: 3 }])
     const { nextRenewal, expiringNext } = await inventory.ahead(5)
     expect(nextRenewal).toEqual({ id: "mc-1", commonName: "www.example.com", renewAt: inDays(30) })

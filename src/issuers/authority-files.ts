@@ -24,15 +24,18 @@ const readText = async (path: string): Promise<string> => {
  * key is not its own. Whether it is inside its validity is asked each time it signs.
  */
 export const openAuthorityFiles = async ({
-  certPath,
   keyPath,
   passphrase,
-}: {
-  certPath: string
+  ...certificate
+}: ({ certPath: string } | { certPem: string }) & {
   keyPath: string
   passphrase: string | null
 }): Promise<Authority> => {
-  const [certText, keyText] = await Promise.all([readText(certPath), readText(keyPath)])
+  const certPath = "certPath" in certificate ? certificate.certPath : "the certificate"
+  const [certText, keyText] = await Promise.all([
+    "certPem" in certificate ? certificate.certPem : readText(certPath),
+    readText(keyPath),
+  ])
   try {
     const [certPem, ...above] = certificateBlocks(certText).map((der) => toPem("CERTIFICATE", der))
     if (certPem === undefined) throw new AppError("validation", "the certificate file has no CERTIFICATE block")

@@ -1,5 +1,5 @@
 /** SQL of the local CA's keys. */
-import { and, eq } from "drizzle-orm"
+import { and, desc, eq } from "drizzle-orm"
 import type { Db, Tx } from "../db/db"
 import type { Tables } from "../db/tables/tables"
 
@@ -13,6 +13,16 @@ export const caKeyStore = ({ t, read }: Db) => ({
       .from(t.caKeys)
       .where(and(eq(t.caKeys.issuerId, issuerId), eq(t.caKeys.state, "active")))
     return row?.ski ?? null
+  },
+
+  /** Key identifiers of all the issuer's keys, newest first. */
+  async skisOf(issuerId: string): Promise<string[]> {
+    const rows = await read
+      .select({ ski: t.caKeys.ski })
+      .from(t.caKeys)
+      .where(eq(t.caKeys.issuerId, issuerId))
+      .orderBy(desc(t.caKeys.createdAt))
+    return rows.map(({ ski }) => ski)
   },
 
   async get(issuerId: string, ski: string): Promise<CaKeyRow | null> {

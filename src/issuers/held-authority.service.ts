@@ -31,8 +31,8 @@ interface Deps {
 }
 
 export const heldAuthorityService = ({ db, caKeys, sealer, audit, clock, settings }: Deps) => {
-  /** By issuer; asked for again under another key identifier the entry is replaced. */
-  const opened = new Map<string, { ski: string; authority: Authority }>()
+  /** By issuer and key identifier: what a row says never changes. */
+  const opened = new Map<string, Authority>()
   const underWay = new Map<string, Promise<Authority>>()
 
   /** Makes a CA unless another server was faster: the partial unique index lets one insert win. */
@@ -62,6 +62,8 @@ export const heldAuthorityService = ({ db, caKeys, sealer, audit, clock, setting
   }
 
   const load = async (issuerId: string, ski: string): Promise<Authority> => {
+    const known = opened.get(`${issuerId} ${ski}`)
+    if (known !== undefined) return known
     const row = await caKeys.get(issuerId, ski)
     if (row === null)
       throw new AppError("conflict", `the CA key of issuer ${issuerId} has just been replaced; try again`)
@@ -71,7 +73,7 @@ export const heldAuthorityService = ({ db, caKeys, sealer, audit, clock, setting
       chainPem: row.chainPem,
       privateKey: readPrivateKey(pem.toString("utf8")),
     })
-    opened.set(issuerId, { ski, authority })
+    opened.set(`${issuerId} ${ski}`, authority)
     return authority
   }
 
@@ -82,8 +84,7 @@ export const heldAuthorityService = ({ db, caKeys, sealer, audit, clock, setting
       ski = await caKeys.activeSki(issuerId)
     }
     if (ski === null) throw new AppError("conflict", `issuer ${issuerId} has no CA key; it has just been deleted`)
-    const known = opened.get(issuerId)
-    return known?.ski === ski ? known.authority : load(issuerId, ski)
+    return load(issuerId, ski)
   }
 
   return {
@@ -97,6 +98,18 @@ export const heldAuthorityService = ({ db, caKeys, sealer, audit, clock, setting
       const opening = open(issuerId, commonName).finally(() => underWay.delete(issuerId))
       underWay.set(issuerId, opening)
       return opening
+    },
+
+    /** Every CA the issuer has had, the one that signs now first (made on first use, unless it is given), then the newest. */
+    async openAll(
+      issuerId: string,
+      options: { commonName?: string },
+      signing: Authority | null,
+    ): Promise<readonly Authority[]> {
+      const active = signing ?? (await this.open(issuerId, options))
+      const skis = await caKeys.skisOf(issuerId)
+      const others = skis.filter((ski) => ski !== active.keyId.toString("hex"))
+      return [active, ...(await Promise.all(others.map((ski) => load(issuerId, ski))))]
     },
   }
 }

@@ -1,6 +1,7 @@
 /** What issuer connectors are given to work with. */
 import type { Clock } from "../clock"
 import type { IssuerDeps } from "../connectors/issuers/contract"
+import type { Authority } from "../pki/authority"
 import { openAuthorityFiles } from "./authority-files"
 import type { HeldAuthorityService } from "./held-authority.service"
 
@@ -8,6 +9,8 @@ interface Deps {
   fetch: typeof globalThis.fetch
   clock: Clock
   heldAuthorities: HeldAuthorityService
+  /** The CA that signs for an issuer in tree mode; null for the others. */
+  treeAuthority: (issuerId: string) => Promise<Authority | null>
   /** Opens an encrypted key file of a subordinate CA. */
   caKeyPassphrase: string | null
   backdateMs: number
@@ -18,18 +21,25 @@ interface Deps {
 export type IssuerDepsFor = (issuerId: string) => IssuerDeps
 
 export const issuerDepsFor =
-  ({ fetch, clock, heldAuthorities, caKeyPassphrase, backdateMs, pkiUrl }: Deps): IssuerDepsFor =>
+  ({ fetch, clock, heldAuthorities, treeAuthority, caKeyPassphrase, backdateMs, pkiUrl }: Deps): IssuerDepsFor =>
   (issuerId) => ({
     fetch,
     clock,
     backdateMs,
-    heldAuthority: (options) => heldAuthorities.open(issuerId, options),
+    heldAuthority: async (options) =>
+      (await treeAuthority(issuerId)) ?? (await heldAuthorities.open(issuerId, options)),
+    heldAuthorities: async (options) => heldAuthorities.openAll(issuerId, options, await treeAuthority(issuerId)),
     authorityFromFiles: (paths) => openAuthorityFiles({ ...paths, passphrase: caKeyPassphrase }),
     publicUrls({ keyId }) {
-      if (pkiUrl === null) return { crl: [], ocsp: [] }
+      if (pkiUrl === null) return { crl: [], ocsp: [], caCertificate: [] }
       const base = `${pkiUrl}/.well-known/pki`
       const id = encodeURIComponent(issuerId)
       // The key identifier keeps a certificate's address right after the issuer has moved on to another CA key.
-      return { crl: [`${base}/crl/${id}?ca=${keyId.toString("hex")}`], ocsp: [`${base}/ocsp/${id}`] }
+      const ca = `ca=${keyId.toString("hex")}`
+      return {
+        crl: [`${base}/crl/${id}?${ca}`],
+        ocsp: [`${base}/ocsp/${id}`],
+        caCertificate: [`${base}/ca/${id}?${ca}`],
+      }
     },
   })

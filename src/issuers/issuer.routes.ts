@@ -1,13 +1,15 @@
 /** Routes under /api/v1/issuers. Who may change an issuer may have certificates for any name, so only administrators do. */
 import { Hono } from "hono"
 import { type ApiEnv, input, operation } from "../server/operation"
-import { listAnswer, PageQuery, rangeOf } from "../server/paging"
+import { pagedAnswer, sliceOf } from "../server/paging"
 import { IdParam } from "../server/resource.schema"
 import {
   IssuerAnswer,
   IssuerListAnswer,
   IssuerPatchBody,
+  IssuerQuery,
   IssuerTestAnswer,
+  inOurNames,
   issuerAnswer,
   NewIssuerBody,
 } from "./issuer.schema"
@@ -20,11 +22,10 @@ export const issuerRoutes = (issuers: IssuerService) =>
     .get(
       "/",
       operation({ id: "list_issuers", summary: "List issuers", role: "viewer", returns: IssuerListAnswer }),
-      input("query", PageQuery),
+      input("query", IssuerQuery),
       async (c) => {
-        const page = c.req.valid("query")
-        const { rows, total } = await issuers.list(rangeOf(page))
-        return c.json(listAnswer(rows.map(issuerAnswer), total, page))
+        const query = c.req.valid("query")
+        return c.json(pagedAnswer(query, await issuers.list({ search: query.q }, sliceOf(query)), issuerAnswer))
       },
     )
     .post(
@@ -33,11 +34,12 @@ export const issuerRoutes = (issuers: IssuerService) =>
         id: "create_issuer",
         summary: "Create an issuer",
         ...administrators,
+        errors: { 409: "The name or the id is taken" },
         returns: IssuerAnswer,
         status: 201,
       }),
       input("json", NewIssuerBody),
-      async (c) => c.json(issuerAnswer(await issuers.create(c.req.valid("json"), c.get("actor"))), 201),
+      async (c) => c.json(issuerAnswer(await issuers.create(inOurNames(c.req.valid("json")), c.get("actor"))), 201),
     )
     .get(
       "/:id",
@@ -47,15 +49,28 @@ export const issuerRoutes = (issuers: IssuerService) =>
     )
     .put(
       "/:id",
-      operation({ id: "update_issuer", summary: "Change an issuer", ...administrators, returns: IssuerAnswer }),
+      operation({
+        id: "update_issuer",
+        summary: "Change an issuer",
+        ...administrators,
+        errors: { 409: "Another issuer has the name" },
+        returns: IssuerAnswer,
+      }),
       input("param", IdParam),
       input("json", IssuerPatchBody),
       async (c) =>
-        c.json(issuerAnswer(await issuers.update(c.req.valid("param").id, c.req.valid("json"), c.get("actor")))),
+        c.json(
+          issuerAnswer(await issuers.update(c.req.valid("param").id, inOurNames(c.req.valid("json")), c.get("actor"))),
+        ),
     )
     .delete(
       "/:id",
-      operation({ id: "delete_issuer", summary: "Delete an issuer", ...administrators }),
+      operation({
+        id: "delete_issuer",
+        summary: "Delete an issuer",
+        ...administrators,
+        errors: { 409: "Certificates use it" },
+      }),
       input("param", IdParam),
       async (c) => {
         await issuers.remove(c.req.valid("param").id, c.get("actor"))
@@ -68,6 +83,7 @@ export const issuerRoutes = (issuers: IssuerService) =>
         id: "test_issuer",
         summary: "Test an issuer's connection",
         role: "operator",
+        errors: { 500: "The connection does not work: the message says why" },
         returns: IssuerTestAnswer,
       }),
       input("param", IdParam),

@@ -4,13 +4,16 @@ import { type Actor, systemActor } from "../access/actor"
 import type { AuditService } from "../audit/audit.service"
 import type { Clock } from "../clock"
 import { parseConfig, secretKeysOf } from "../connectors/config"
-import { issuerDefinition } from "../connectors/issuers/catalog"
+import { issuerDefinition, issuerDefinitions } from "../connectors/issuers/catalog"
 import type { Issuer, IssuerDefinition } from "../connectors/issuers/contract"
 import { redactConfig, type StoredConfig, unmaskConfig } from "../connectors/stored-config"
 import type { Db, Tx } from "../db/db"
 import { newId } from "../db/ids"
+import type { Slice, TextFilter } from "../db/listing"
 import { explainRefusals } from "../db/refusals"
 import { AppError, messageOf } from "../errors"
+import { movedBetween } from "../health/connection-test.machine"
+import type { Authority } from "../pki/authority"
 import type { Sealer } from "../secrets/sealing"
 import type { CaKeyStore } from "./ca-key.store"
 import type { EnvironmentIssuer } from "./environment-issuers"
@@ -18,6 +21,10 @@ import type { IssuerRow, IssuerStore } from "./issuer.store"
 import type { IssuerDepsFor } from "./issuer-deps"
 
 const testTimeoutMs = 30_000
+const typesWithOwnAuthority = issuerDefinitions.flatMap(({ type, inProcess }) => (inProcess ? [type] : []))
+
+/** `tree`: leaves are signed by the deepest CA of the issuer's hierarchy. */
+type HierarchyMode = "single" | "tree"
 
 export interface NewIssuer {
   id?: string
@@ -26,6 +33,7 @@ export interface NewIssuer {
   type: string
   config: StoredConfig
   enabled: boolean
+  hierarchyMode?: HierarchyMode | undefined
 }
 
 export interface IssuerPatch {
@@ -34,6 +42,7 @@ export interface IssuerPatch {
   /** Replaces the whole configuration; masked secrets keep their stored value. */
   config?: StoredConfig
   enabled?: boolean
+  hierarchyMode?: HierarchyMode | undefined
 }
 
 export interface OpenIssuer {
@@ -53,6 +62,12 @@ interface Deps {
   clock: Clock
   depsFor: IssuerDepsFor
   fromEnvironment: readonly EnvironmentIssuer[]
+}
+
+/** Only a CA whose keys are held here can have others below it. */
+const demandHierarchy = ({ type, inProcess }: IssuerDefinition, mode: HierarchyMode | undefined): void => {
+  if (mode === "tree" && !inProcess)
+    throw new AppError("validation", `hierarchy_mode must be single for an issuer of type ${type}`)
 }
 
 const notFound = (id: string) => new AppError("not_found", `issuer ${id} does not exist`)
@@ -97,16 +112,21 @@ export const issuerService = ({ db, issuers, caKeys, sealer, audit, clock, depsF
     return { type: definition.type, definition, inProcess: definition.inProcess, connector }
   }
 
-  const connectorFor = async (id: string): Promise<OpenIssuer> => {
-    const row = await get(id)
-    if (!row.enabled) throw new AppError("invalid_state", `issuer ${row.name} (${id}) is disabled`)
+  const opened = async (row: IssuerRow): Promise<OpenIssuer> => {
+    const { id } = row
     const sealed = row.encryptedConfig
     const known = open.get(id)
     const isCurrent = known?.type === row.type && known.sealed !== null && sealed?.equals(known.sealed)
     if (known !== undefined && isCurrent) return known
-    const opened = { ...(await connect(row)), sealed }
-    open.set(id, opened)
-    return opened
+    const fresh = { ...(await connect(row)), sealed }
+    open.set(id, fresh)
+    return fresh
+  }
+
+  const connectorFor = async (id: string): Promise<OpenIssuer> => {
+    const row = await get(id)
+    if (!row.enabled) throw new AppError("invalid_state", `issuer ${row.name} (${id}) is disabled`)
+    return opened(row)
   }
 
   /** Columns of a changed configuration; throws `validation` when the connector would not take it. */
@@ -135,6 +155,9 @@ export const issuerService = ({ db, issuers, caKeys, sealer, audit, clock, depsF
         lastTestedAt: null,
         testStatus: "untested",
         source: "env",
+        hierarchyMode: "single",
+        degradedSince: null,
+        degradedReason: null,
         createdAt: now,
         updatedAt: now,
       }
@@ -149,15 +172,16 @@ export const issuerService = ({ db, issuers, caKeys, sealer, audit, clock, depsF
       if (described === undefined || isDeepStrictEqual(await fullConfig(row), described.config)) continue
       const columns = atRest(issuerDefinition(described.type), described.config)
       await db.transaction(async (tx) => {
+        const before = await issuers.lock(tx, row.id)
         const patch = { ...columns, testStatus: "untested" as const, updatedAt: clock.now() }
         // Another server that started at the same moment may have been faster.
-        if ((await issuers.replaceConfig(tx, row, patch)) === null) return
+        if (before === null || (await issuers.replaceConfig(tx, row, patch)) === null) return
         await audit.append(tx, {
           action: "update_issuer",
           actor: systemActor,
           resourceType: "issuer",
           resourceId: row.id,
-          details: { changed: ["config"] },
+          details: { changed: ["config"], ...movedBetween(before.testStatus, "untested") },
         })
       })
     }
@@ -168,9 +192,18 @@ export const issuerService = ({ db, issuers, caKeys, sealer, audit, clock, depsF
     connectorFor,
     insertFromEnvironment,
 
-    /** Newest first. `total` counts all issuers. */
-    async list(range: { limit: number; offset: number }) {
-      const [rows, total] = await Promise.all([issuers.list(range), issuers.total()])
+    /**
+     * The CAs of an issuer whose keys are held here, the signing one first; empty where somebody else publishes revocation.
+     * A disabled issuer issues nothing more, but what it issued can still be revoked.
+     */
+    async authoritiesOf(id: string): Promise<readonly Authority[]> {
+      const { connector } = await opened(await get(id))
+      return (await connector.authorities?.()) ?? []
+    },
+
+    /** Newest first. `total` counts all issuers that match. */
+    async list(filter: TextFilter, slice: Slice) {
+      const [rows, total] = await Promise.all([issuers.list(filter, slice), issuers.total(filter)])
       return { rows, total }
     },
 
@@ -188,8 +221,9 @@ export const issuerService = ({ db, issuers, caKeys, sealer, audit, clock, depsF
     },
 
     /** Fails with `validation` when the type is unknown or its connector does not take the configuration. */
-    async create({ id, name, type, config, enabled }: NewIssuer, actor: Actor): Promise<IssuerRow> {
+    async create({ id, name, type, config, enabled, hierarchyMode }: NewIssuer, actor: Actor): Promise<IssuerRow> {
       const definition = issuerDefinition(type)
+      demandHierarchy(definition, hierarchyMode)
       const declared = secretKeysOf(definition.config)
       const full = unmaskConfig(config, null, { sameReceiver: false, declared })
       parseConfig(definition.config, full)
@@ -204,6 +238,9 @@ export const issuerService = ({ db, issuers, caKeys, sealer, audit, clock, depsF
         lastTestedAt: null,
         testStatus: "untested",
         source: "database",
+        hierarchyMode: hierarchyMode ?? "single",
+        degradedSince: null,
+        degradedReason: null,
         createdAt: now,
         updatedAt: now,
       }
@@ -220,15 +257,19 @@ export const issuerService = ({ db, issuers, caKeys, sealer, audit, clock, depsF
       const from = await get(id)
       const changesConfig =
         patch.config !== undefined || (patch.type !== undefined && issuerDefinition(patch.type).type !== from.type)
+      demandHierarchy(issuerDefinition(patch.type ?? from.type), patch.hierarchyMode)
       const columns = changesConfig ? await changedConfig(from, patch) : {}
       return explainRefusals({ duplicate: () => nameTaken(patch.name) }, () =>
         db.transaction(async (tx) => {
+          const before = await issuers.lock(tx, id)
+          if (before === null) throw notFound(id)
           const values = {
             name: patch.name,
             enabled: patch.enabled,
             ...columns,
             testStatus: "untested" as const,
             source: "database" as const,
+            hierarchyMode: patch.hierarchyMode,
             updatedAt: clock.now(),
           }
           const issuer = changesConfig
@@ -244,7 +285,7 @@ export const issuerService = ({ db, issuers, caKeys, sealer, audit, clock, depsF
             actor,
             resourceType: "issuer",
             resourceId: id,
-            details: { changed: Object.keys(patch) },
+            details: { changed: Object.keys(patch), ...movedBetween(before.testStatus, "untested") },
           })
           return issuer
         }),
@@ -261,6 +302,21 @@ export const issuerService = ({ db, issuers, caKeys, sealer, audit, clock, depsF
         }),
       ),
 
+    /**
+     * PEM of the issuer's own certificates, issuing CA first.
+     * @throws AppError `not_found`; `invalid_state` disabled; `not_supported` the connector does not tell them
+     */
+    async caChainOf(id: string): Promise<string> {
+      const { connector, type } = await connectorFor(id)
+      if (connector.caChain === undefined) {
+        throw new AppError("not_supported", `issuer ${id} (${type}) does not tell its CA certificates`)
+      }
+      return connector.caChain()
+    },
+
+    /** Issuers that may hold the key of a CA of their own. */
+    idsWithOwnAuthority: (): Promise<string[]> => issuers.idsOfTypes(typesWithOwnAuthority),
+
     /** Asks the connector whether it could issue now, and records the outcome. Fails with `upstream` and the reason. */
     async test(id: string, actor: Actor): Promise<void> {
       const row = await get(id)
@@ -273,9 +329,15 @@ export const issuerService = ({ db, issuers, caKeys, sealer, audit, clock, depsF
         )
       const testStatus = failure === null ? "success" : "failed"
       await db.transaction(async (tx) => {
-        if ((await issuers.update(tx, id, { testStatus, lastTestedAt: clock.now() })) === null) throw notFound(id)
+        const before = await issuers.lock(tx, id)
+        if (before === null) throw notFound(id)
+        // The outcome is that of the configuration that was tested, not of one that somebody saved meanwhile.
+        if ((await issuers.replaceConfig(tx, row, { testStatus, lastTestedAt: clock.now() })) === null) {
+          throw new AppError("conflict", `issuer ${id} was changed while it was tested; test it again`)
+        }
         const action = `issuer_test_connection_${testStatus}`
-        await audit.append(tx, { action, actor, resourceType: "issuer", resourceId: id })
+        const details = movedBetween(before.testStatus, testStatus)
+        await audit.append(tx, { action, actor, resourceType: "issuer", resourceId: id, details })
       })
       if (failure !== null) {
         throw new AppError("upstream", `issuer ${row.name} cannot be used: ${messageOf(failure)}`, { cause: failure })

@@ -36,6 +36,7 @@ const serverOn = (db: Db, local: Parameters<typeof environmentIssuers>[0] = { co
     fetch,
     clock: parts.clock,
     heldAuthorities,
+    treeAuthority: async () => null,
     caKeyPassphrase: null,
     backdateMs: settings.backdateMs,
     pkiUrl: "http://pki.example",

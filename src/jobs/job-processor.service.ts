@@ -2,17 +2,21 @@
  * The loops over jobs: works what the server works, retries what failed, gives up what waited too long, and puts right what
  * a crash left behind.
  */
+import { setImmediate as nextTurn } from "node:timers/promises"
 import { systemActor } from "../access/actor"
 import { isTerminal } from "../certificates/certificate.machine"
 import type { CertificateStore } from "../certificates/certificate.store"
 import type { IssuanceService } from "../certificates/issuance.service"
 import type { LifecycleService } from "../certificates/lifecycle.service"
+import type { ServingStore } from "../certificates/serving.store"
 import type { OpenIssuer } from "../certificates/signing.service"
 import type { Clock } from "../clock"
 import type { Db, Tx } from "../db/db"
+import type { IssuerGates } from "../issuers/issuer-gate"
 import { buildCsr, parseCsr } from "../pki/csr"
 import { generateKey, privateKeyPem } from "../pki/keys"
 import type { RolloutService } from "../rollouts/rollout.service"
+import type { RolloutRow } from "../rollouts/rollout.store"
 import { isIssuing } from "./job.machine"
 import type { JobRow, JobStore } from "./job.store"
 import type { JobQueue } from "./job-queue.service"
@@ -21,11 +25,13 @@ interface Deps {
   db: Pick<Db, "transaction">
   jobs: JobStore
   queue: Pick<JobQueue, "create" | "move" | "endRetries">
-  certificates: Pick<CertificateStore, "get" | "lock" | "idleRenewals">
+  certificates: Pick<CertificateStore, "get" | "lock" | "renewing">
   lifecycle: Pick<LifecycleService, "afterJob" | "settle" | "servingAgents" | "reasonToEnd">
-  issuance: Pick<IssuanceService, "fail" | "start" | "subjectOf" | "issueOutside" | "followOrder" | "inHand">
+  issuance: Pick<IssuanceService, "fail" | "start" | "subjectOf" | "issueWithin" | "followOrder" | "inHand">
   openIssuer: (issuerId: string) => Promise<OpenIssuer>
-  rollouts: Pick<RolloutService, "stillRunning">
+  gates: Pick<IssuerGates, "demandOpen" | "isOpen">
+  rollouts: Pick<RolloutService, "stillRunning" | "inNeed">
+  serving: Pick<ServingStore, "placesOf">
   seal: (plain: Buffer) => Buffer
   clock: Clock
   serverId: string
@@ -46,6 +52,8 @@ const orderPatienceMs = 168 * hourMs
 /** An agent that was not heard of for so long is not deploying any more. */
 const agentSilenceMs = 5 * minuteMs
 const batchSize = 200
+/** Of the loops that need no CA: together they share a commit on SQLite, and are few on PostgreSQL. */
+const transactionsAtOnce = 8
 /** How long a job whose processing broke off with an error is left alone, so that it keeps nobody else waiting. */
 const brokenPauseMs = minuteMs
 
@@ -142,6 +150,7 @@ export const jobProcessorService = (deps: Deps) => {
   const issueWithOwnKey = async (job: JobRow & { certificateId: string }): Promise<void> => {
     const certificate = await certificates.get(job.certificateId)
     if (certificate === null) return
+    deps.gates.demandOpen(certificate.issuerId)
     const subject = await issuance.subjectOf(certificate)
     const key = await generateKey("rsa-2048")
     const csrPem = buildCsr({ commonName: certificate.commonName, sans: certificate.sans, privateKey: key })
@@ -154,7 +163,7 @@ export const jobProcessorService = (deps: Deps) => {
     } catch (error) {
       return issuance.fail(running, error, "renewal_job_failed", systemActor)
     }
-    await issuance.issueOutside(
+    await issuance.issueWithin(
       subject,
       running,
       csr,
@@ -235,6 +244,48 @@ export const jobProcessorService = (deps: Deps) => {
     return open.some((other) => isIssuing(other.type) && other.agentId === job.agentId)
   }
 
+  /** Whether the job was taken up again. */
+  const tryAgain = (failed: JobRow): Promise<boolean> =>
+    db.transaction(async (tx) => {
+      const { certificateId } = failed
+      if (certificateId === null) return false
+      const certificate = await certificates.lock(tx, certificateId)
+      if (certificate === null || isTerminal(certificate.status)) return false
+      if (await isPointless(tx, { ...failed, certificateId })) {
+        const ended = await queue.endRetries(tx, failed)
+        if (ended !== null) await lifecycle.afterJob(tx, ended)
+        return false
+      }
+      const moved = await queue.move(tx, failed, "Pending", {
+        actor: systemActor,
+        action: "job_retry",
+        details: { attempts: failed.attempts, max_attempts: failed.maxAttempts },
+        set: {
+          lastError: null,
+          scheduledAt: clock.now(),
+          csrPem: null,
+          orderId: null,
+          nextPollAt: null,
+          verificationStatus: "pending",
+        },
+      })
+      if (moved !== null) await lifecycle.afterJob(tx, moved)
+      return moved !== null
+    })
+
+  /** Its agent is not deploying any more. */
+  const failSilent = (job: JobRow): Promise<void> =>
+    db.transaction(async (tx) => {
+      if (job.certificateId !== null) await certificates.lock(tx, job.certificateId)
+      const failed = await queue.move(tx, job, "Failed", {
+        actor: systemActor,
+        action: "job_offline_agent_reap",
+        details: { agent_id: job.agentId },
+        set: { lastError: `agent offline: ${job.agentId} was not heard of for more than 5 minutes` },
+      })
+      if (failed !== null) await lifecycle.afterJob(tx, failed)
+    })
+
   return {
     /** Ends what this server held before it died: called once at start, so that nobody waits for a lease to run out. */
     dropOwnLeases: () => db.transaction((tx) => jobs.dropLeases(tx, deps.serverId, clock.now())),
@@ -253,6 +304,7 @@ export const jobProcessorService = (deps: Deps) => {
       while (!signal.aborted) {
         const lapsed = await jobs.lapsed(clock.now(), batchSize)
         await inParallel(lapsed, limit, recoverOne)
+        await nextTurn()
         const claimed = await jobs.claimable(clock.now(), limit * 4)
         await inParallel(claimed, limit, processOne)
         // Where nothing new turns up, another pass would do the same again.
@@ -261,18 +313,36 @@ export const jobProcessorService = (deps: Deps) => {
       }
     },
 
-    /** Finds roll-outs and certificates that nothing will wake up: waves whose patience is over, runs that ended in a crash. */
+    /**
+     * Finds roll-outs and certificates that nothing will wake up: waves whose patience is over, runs that ended in a crash. Those
+     * that are as they should be cost no transaction.
+     */
     async settleStragglers(signal: AbortSignal): Promise<void> {
-      for (const { id, certificateId } of await deps.rollouts.stillRunning(1000)) {
-        if (signal.aborted) return
-        await guarded<{ id: string }>(() =>
-          db.transaction((tx) =>
-            lifecycle.afterJob(tx, { certificateId, rolloutId: id, type: "Deployment", status: "Running" }),
-          ),
-        )({ id })
+      for (let after: { createdAt: Date; id: string } | null = null; !signal.aborted; ) {
+        const page: RolloutRow[] = await deps.rollouts.stillRunning(after, batchSize)
+        const places = await deps.serving.placesOf(page.map((row) => row.certificateId))
+        for (const row of await deps.rollouts.inNeed(page, (id) => places.get(id) ?? [])) {
+          if (signal.aborted) return
+          const { id: rolloutId, certificateId } = row
+          await guarded<{ id: string }>(() =>
+            db.transaction((tx) =>
+              lifecycle.afterJob(tx, { certificateId, rolloutId, type: "Deployment", status: "Running" }),
+            ),
+          )(row)
+        }
+        after = page.at(-1) ?? null
+        if (page.length < batchSize) break
+        await nextTurn()
       }
-      for (const { id } of await certificates.idleRenewals(batchSize)) {
-        await guarded<{ id: string }>(() => db.transaction((tx) => lifecycle.settle(tx, id)))({ id })
+      for (let after: { createdAt: Date; id: string } | null = null; !signal.aborted; ) {
+        const page: Awaited<ReturnType<CertificateStore["renewing"]>> = await certificates.renewing(after, batchSize)
+        for (const row of page) {
+          if (row.isIdle === 1)
+            await guarded<{ id: string }>(({ id }) => db.transaction((tx) => lifecycle.settle(tx, id)))(row)
+        }
+        after = page.at(-1) ?? null
+        if (page.length < batchSize) break
+        await nextTurn()
       }
     },
 
@@ -282,72 +352,53 @@ export const jobProcessorService = (deps: Deps) => {
       let retried = 0
       while (!signal.aborted) {
         const rows: Awaited<ReturnType<JobStore["retryable"]>> = await jobs.retryable(batchSize, after)
-        for (const { job, retryIntervalSeconds } of rows) {
+        const due = rows.filter(({ job, retryIntervalSeconds, issuerId }) => {
+          // Its issuer is left alone for now: an attempt would be used up for nothing.
+          if (isIssuing(job.type) && !deps.gates.isOpen(issuerId)) return false
           const pauseMs = job.type === "Deployment" ? 0 : retryIntervalSeconds * 1000
-          if ((job.completedAt?.getTime() ?? 0) + pauseMs > clock.now().getTime()) continue
-          await guarded(async (due: JobRow) => {
-            await db.transaction(async (tx) => {
-              if (due.certificateId === null) return
-              const certificate = await certificates.lock(tx, due.certificateId)
-              if (certificate === null || isTerminal(certificate.status)) return
-              if (await isPointless(tx, { ...due, certificateId: due.certificateId })) {
-                const ended = await queue.endRetries(tx, due)
-                if (ended !== null) await lifecycle.afterJob(tx, ended)
-                return
-              }
-              const moved = await queue.move(tx, due, "Pending", {
-                actor: systemActor,
-                action: "job_retry",
-                details: { attempts: due.attempts, max_attempts: due.maxAttempts },
-                set: {
-                  lastError: null,
-                  scheduledAt: clock.now(),
-                  csrPem: null,
-                  orderId: null,
-                  nextPollAt: null,
-                  verificationStatus: "pending",
-                },
-              })
-              if (moved === null) return
-              retried += 1
-              await lifecycle.afterJob(tx, moved)
-            })
+          return (job.completedAt?.getTime() ?? 0) + pauseMs <= clock.now().getTime()
+        })
+        await inParallel(due, transactionsAtOnce, async ({ job }) => {
+          await guarded(async (failed: JobRow) => {
+            if (await tryAgain(failed)) retried += 1
           })(job)
-        }
+        })
         const last = rows.at(-1)?.job
         if (rows.length < batchSize || last === undefined || last.completedAt === null) break
         after = { completedAt: last.completedAt, id: last.id }
+        await nextTurn()
       }
       return retried
     },
 
     /** One pass of the timeout reaper. */
-    async reap(): Promise<void> {
+    async reap(signal = new AbortController().signal): Promise<void> {
       const now = clock.now()
       const since = (job: JobRow) => now.getTime() - job.statusSince.getTime()
       const before = (ms: number) => new Date(now.getTime() - ms)
-      const arms: [JobRow[], (job: JobRow) => Promise<void>][] = [
-        [await jobs.inStatusSince("AwaitingCSR", before(settings.awaitingCsrMs), 1000), giveUp("csr_timeout", since)],
+      const { awaitingCsrMs, awaitingApprovalMs } = settings
+      const arms: [() => Promise<JobRow[]>, (job: JobRow) => Promise<void>][] = [
+        [() => jobs.waitingSince("AwaitingCSR", before(awaitingCsrMs), batchSize), giveUp("csr_timeout", since)],
         [
-          await jobs.inStatusSince("AwaitingApproval", before(settings.awaitingApprovalMs), 1000),
+          () => jobs.waitingSince("AwaitingApproval", before(awaitingApprovalMs), batchSize),
           giveUp("approval_timeout", since),
         ],
-        [await jobs.ordersOlderThan(before(orderPatienceMs), 1000), giveUp("order_timeout", since)],
+        [() => jobs.ordersOlderThan(before(orderPatienceMs), batchSize), giveUp("order_timeout", since)],
+        [
+          async () => (await jobs.deploymentsOfSilentAgents(before(agentSilenceMs), batchSize)).map(({ job }) => job),
+          guarded(failSilent),
+        ],
       ]
-      for (const [rows, end] of arms) for (const job of rows) await end(job)
-      for (const { job } of await jobs.deploymentsOfSilentAgents(before(agentSilenceMs), 1000)) {
-        await guarded(async (silent: JobRow) => {
-          await db.transaction(async (tx) => {
-            if (silent.certificateId !== null) await certificates.lock(tx, silent.certificateId)
-            const failed = await queue.move(tx, silent, "Failed", {
-              actor: systemActor,
-              action: "job_offline_agent_reap",
-              details: { agent_id: silent.agentId },
-              set: { lastError: `agent offline: ${silent.agentId} was not heard of for more than 5 minutes` },
-            })
-            if (failed !== null) await lifecycle.afterJob(tx, failed)
-          })
-        })(job)
+      for (const [find, end] of arms) {
+        // What was ended is not found again; what could not be is left to the next pass.
+        const seen = new Set<string>()
+        while (!signal.aborted) {
+          const rows = (await find()).filter(({ id }) => !seen.has(id))
+          if (rows.length === 0) break
+          for (const { id } of rows) seen.add(id)
+          await inParallel(rows, transactionsAtOnce, end)
+          await nextTurn()
+        }
       }
     },
   }

@@ -18,7 +18,7 @@ interface Deps {
   audit: Pick<AuditService, "append">
   clock: Clock
   /** Hears of every job that has changed its state, in the transaction of the change. */
-  onMoved?: (tx: Tx, job: JobRow) => Promise<void>
+  onMoved?: (tx: Tx, job: JobRow, how: { from: JobStatus; actor: Actor }) => Promise<void>
 }
 
 /** Signals that something may be done now, so that nobody has to wait for a tick. */
@@ -69,6 +69,20 @@ export const jobQueueService = ({ db, jobs, audit, clock, onMoved }: Deps) => {
       return created
     },
 
+    /** As `create`, of several; in their order, without those that could not be made. */
+    async createAll(
+      tx: Tx,
+      wanted: readonly (Pick<NewJob, "type" | "certificateId"> & Partial<Omit<NewJob, "id" | "createdAt">>)[],
+    ): Promise<JobRow[]> {
+      const now = clock.now()
+      const created = await jobs.insertAll(
+        tx,
+        wanted.map((job) => ({ scheduledAt: now, statusSince: now, ...job, id: newId("job-"), createdAt: now })),
+      )
+      for (const job of created) announce(tx, job)
+      return created
+    },
+
     /**
      * Moves a job. null when it is no longer as it was seen: somebody else was first.
      * Fails with `internal` when the table of moves does not allow it.
@@ -103,7 +117,7 @@ export const jobQueueService = ({ db, jobs, audit, clock, onMoved }: Deps) => {
         details: { job_type: moved.type, certificate_id: moved.certificateId, from: job.status, to, ...details },
       })
       announce(tx, moved)
-      await onMoved?.(tx, moved)
+      await onMoved?.(tx, moved, { from: job.status, actor })
       return moved
     },
 

@@ -3,7 +3,7 @@ import { Hono } from "hono"
 import * as v from "valibot"
 import { VerifyAnswer, VerifyBody } from "../agents/agent-protocol.schema"
 import { type ApiEnv, input, operation } from "../server/operation"
-import { listAnswer, rangeOf } from "../server/paging"
+import { pagedAnswer, sliceOf } from "../server/paging"
 import { IdParam } from "../server/resource.schema"
 import { requiredTime } from "../server/wire"
 import {
@@ -34,9 +34,9 @@ export const jobRoutes = (jobs: JobService) =>
           certificateId: query.certificate_id || undefined,
           targetId: query.target_id || undefined,
           agentId: query.agent_id || undefined,
+          search: query.q,
         } as JobFilter
-        const { rows, total } = await jobs.list(filter, rangeOf(query))
-        return c.json(listAnswer(rows.map(jobAnswer), total, query))
+        return c.json(pagedAnswer(query, await jobs.list(filter, sliceOf(query)), jobAnswer))
       },
     )
     .get(
@@ -47,7 +47,13 @@ export const jobRoutes = (jobs: JobService) =>
     )
     .post(
       "/:id/cancel",
-      operation({ id: "cancel_job", summary: "Cancel a job", role: "operator", returns: status("job_cancelled") }),
+      operation({
+        id: "cancel_job",
+        summary: "Cancel a job",
+        role: "operator",
+        errors: { 400: "The job has ended" },
+        returns: status("job_cancelled"),
+      }),
       input("param", IdParam),
       async (c) => {
         await jobs.cancel(c.req.valid("param").id, c.get("actor"))
@@ -60,6 +66,7 @@ export const jobRoutes = (jobs: JobService) =>
         id: "approve_job",
         summary: "Approve a job that waits for approval",
         role: "operator",
+        errors: { 400: "The job does not wait for approval", 409: "The request was decided already" },
         returns: status("job_approved"),
       }),
       input("param", IdParam),
@@ -74,6 +81,7 @@ export const jobRoutes = (jobs: JobService) =>
         id: "reject_job",
         summary: "Reject a job that waits for approval",
         role: "operator",
+        errors: { 409: "The request was decided already" },
         returns: status("job_rejected"),
       }),
       input("param", IdParam),

@@ -1,7 +1,7 @@
 /** Jobs on the wire. */
 import * as v from "valibot"
 import { jobStatuses, jobTypes } from "../db/tables/job.tables"
-import { listOf, pageParams } from "../server/paging"
+import { listParams, pagedListOf } from "../server/paging"
 import { optionalTime, requiredTime, WireTime, withoutAbsent } from "../server/wire"
 import type { JobRow } from "./job.store"
 
@@ -33,7 +33,7 @@ export const JobAnswer = v.pipe(
   v.metadata({ ref: "Job" }),
 )
 
-export const JobListAnswer = listOf(JobAnswer)
+export const JobListAnswer = pagedListOf(JobAnswer)
 
 export const jobAnswer = (job: JobRow) =>
   withoutAbsent({
@@ -70,7 +70,7 @@ export const JobQuery = v.object({
   certificate_id: anyText,
   target_id: anyText,
   agent_id: anyText,
-  ...pageParams,
+  ...listParams(["id", "certificate_id", "target_id", "agent_id", "requested_by", "last_error"]),
 })
 
 export const RejectBody = v.object({ reason: v.optional(v.pipe(v.string(), v.maxLength(1000)), "") })

@@ -1,16 +1,22 @@
 /** What people do with jobs, and what agents report of them. */
-import { type Actor, actorName, anonymousActor } from "../access/actor"
+import { type Actor, actorName } from "../access/actor"
+import { objectionToOwner, objectionToRequester } from "../access/two-person"
+import type { DeploymentFacts } from "../agents/agent-protocol.schema"
+import type { ApprovalService } from "../approvals/approval.service"
 import type { AuditService } from "../audit/audit.service"
 import type { CertificateStore } from "../certificates/certificate.store"
 import type { LifecycleService } from "../certificates/lifecycle.service"
 import type { VersionStore } from "../certificates/version.store"
 import type { Clock } from "../clock"
 import type { Db, Tx } from "../db/db"
+import type { Slice } from "../db/listing"
 import { AppError } from "../errors"
 import type { ObservationService } from "../health/observation.service"
+import type { DeploymentMetrics } from "./deployment.metrics"
 import { isOpen } from "./job.machine"
 import type { JobFilter, JobRow, JobStore } from "./job.store"
 import type { JobQueue } from "./job-queue.service"
+import { canMove as canBeVerified } from "./verification.machine"
 
 interface Deps {
   db: Pick<Db, "transaction">
@@ -18,6 +24,7 @@ interface Deps {
   queue: Pick<JobQueue, "move">
   certificates: Pick<CertificateStore, "lock" | "patch">
   versions: Pick<VersionStore, "get" | "newestOf">
+  approvals: Pick<ApprovalService, "decideForJob">
   /** Name and e-mail of a certificate's owner; null when there is none. */
   ownerOf: (certificateId: string) => Promise<{ name: string; email: string } | null>
   /** The endpoint that a target's configuration names for verification; null: none. */
@@ -28,6 +35,7 @@ interface Deps {
   observations: Pick<ObservationService, "record">
   audit: Pick<AuditService, "append">
   clock: Clock
+  metrics?: Pick<DeploymentMetrics, "reported" | "verified">
 }
 
 export interface Verification {
@@ -59,23 +67,6 @@ export const jobService = (deps: Deps) => {
     return job
   }
 
-  /** Nobody decides on what they asked for themselves; without authentication there is no identity to compare. */
-  const refuseOwnRequest = (job: JobRow, actor: Actor): void => {
-    const isNobody = actor.role === "none" || job.requestedBy === actorName(anonymousActor)
-    if (!isNobody && job.requestedBy === actor.name) {
-      throw new AppError("forbidden", "you asked for this renewal yourself: another person must decide")
-    }
-  }
-
-  const refuseOwner = async (job: JobRow, actor: Actor): Promise<void> => {
-    if (actor.role === "none" || job.certificateId === null) return
-    const owner = await deps.ownerOf(job.certificateId)
-    const me = actor.name.toLowerCase()
-    if (owner !== null && [owner.name, owner.email].some((own) => own !== "" && own.toLowerCase() === me)) {
-      throw new AppError("forbidden", "you own this certificate: another person must approve")
-    }
-  }
-
   const decide = (id: string, to: "Pending" | "Cancelled", action: string, set: Partial<JobRow>, actor: Actor) =>
     db.transaction(async (tx) => {
       const job = await lock(tx, id)
@@ -90,8 +81,8 @@ export const jobService = (deps: Deps) => {
   return {
     get,
 
-    async list(filter: JobFilter, { limit, offset }: { limit: number; offset: number }) {
-      const [rows, total] = await Promise.all([jobs.list(filter, limit, offset), jobs.total(filter)])
+    async list(filter: JobFilter, slice: Slice) {
+      const [rows, total] = await Promise.all([jobs.list(filter, slice), jobs.total(filter)])
       return { rows, total }
     },
 
@@ -110,17 +101,26 @@ export const jobService = (deps: Deps) => {
         await lifecycle.afterJob(tx, moved)
       }),
 
-    /** @throws AppError `not_found`; `invalid_state` not waiting; `forbidden` the requester or the owner decides */
+    /**
+     * A job that an approval request waits for is decided by that request.
+     * @throws AppError `not_found`; `invalid_state` not waiting; `forbidden` the requester or the owner decides;
+     *   `unauthenticated` a request waits, and nobody is known
+     */
     async approve(id: string, actor: Actor): Promise<void> {
       const job = await get(id)
-      refuseOwnRequest(job, actor)
-      await refuseOwner(job, actor)
+      if (await deps.approvals.decideForJob(id, "approved", "", actor)) return
+      const owner = job.certificateId === null ? null : await deps.ownerOf(job.certificateId)
+      const refusal = objectionToRequester(job.requestedBy, actor) ?? objectionToOwner(owner, actor)
+      if (refusal !== null) throw refusal
       await decide(id, "Pending", "job_approved", { lastError: null }, actor)
     },
 
     /** @throws AppError as `approve`; the owner may reject */
     async reject(id: string, reason: string, actor: Actor): Promise<void> {
-      refuseOwnRequest(await get(id), actor)
+      const job = await get(id)
+      if (await deps.approvals.decideForJob(id, "rejected", reason, actor)) return
+      const refusal = objectionToRequester(job.requestedBy, actor)
+      if (refusal !== null) throw refusal
       const lastError = reason === "" ? "rejected by user" : `rejected: ${reason}`
       await decide(id, "Cancelled", "job_rejected", { lastError }, actor)
     },
@@ -132,7 +132,11 @@ export const jobService = (deps: Deps) => {
     async report(
       agentId: string,
       jobId: string,
-      { status, error }: { status: "Running" | "Completed" | "Failed"; error: string },
+      {
+        status,
+        error,
+        deployment = {},
+      }: { status: "Running" | "Completed" | "Failed"; error: string; deployment?: DeploymentFacts },
       actor: Actor,
     ): Promise<void> {
       const seen = await get(jobId)
@@ -162,6 +166,11 @@ export const jobService = (deps: Deps) => {
         if (!mayReport) {
           throw new AppError("conflict", `job ${jobId} is ${job.status}; a report of ${status} does not fit`)
         }
+        // Where the agent has looked all the same, what it saw counts.
+        const skips =
+          status === "Completed" && endpoint === null && job.verificationStatus === "pending"
+            ? { verificationStatus: "skipped" as const }
+            : null
         const moved = await queue.move(tx, job, status, {
           actor,
           action: isDeployment
@@ -169,10 +178,10 @@ export const jobService = (deps: Deps) => {
               ? "deployment_job_completed"
               : "deployment_job_failed"
             : "renewal_job_failed",
-          details: reported,
+          details: skips === null ? reported : { ...reported, verification: { from: "pending", to: "skipped" } },
           set:
             status === "Completed"
-              ? { lastError: null, ...(endpoint === null ? { verificationStatus: "skipped" as const } : {}) }
+              ? { lastError: null, ...skips }
               : { lastError: error === "" ? "the agent gave no reason" : error, attempts: Math.max(job.attempts, 1) },
         })
         if (moved === null) throw new AppError("conflict", `job ${jobId} has just changed; look again`)
@@ -183,7 +192,10 @@ export const jobService = (deps: Deps) => {
           resourceId: jobId,
           details: reported,
         })
-        if (isDeployment) await recordDelivery(tx, moved, agentId, status === "Completed", error)
+        if (isDeployment) {
+          await recordDelivery(tx, moved, agentId, status === "Completed", error)
+          deps.metrics?.reported(tx, moved, deployment)
+        }
         await lifecycle.afterJob(tx, moved)
       })
     },
@@ -205,8 +217,9 @@ export const jobService = (deps: Deps) => {
       const endpoint = job.targetId === null ? null : await deps.endpointOf(job.targetId)
       await db.transaction(async (tx) => {
         const locked = await lock(tx, jobId)
+        const [from, to] = [locked.verificationStatus, verified ? "success" : "failed"] as const
         await jobs.patch(tx, jobId, {
-          verificationStatus: verified ? "success" : "failed",
+          verificationStatus: to,
           verifiedAt,
           verificationFingerprint: actual,
           verificationExpected: expected,
@@ -217,8 +230,13 @@ export const jobService = (deps: Deps) => {
           action: verified ? "job_verification_success" : "job_verification_failed",
           resourceType: "job",
           resourceId: jobId,
-          details: { target_id: seen.targetId, expected, actual, ...(seen.error === "" ? {} : { error: seen.error }) },
+          details: {
+            ...{ target_id: seen.targetId, expected, actual },
+            ...(seen.error === "" ? {} : { error: seen.error }),
+            ...(canBeVerified(from, to) ? { verification: { from, to } } : {}),
+          },
         })
+        deps.metrics?.verified(tx, locked, verified)
         if (locked.certificateId !== null) {
           await observations.record(tx, {
             certificateId: locked.certificateId,

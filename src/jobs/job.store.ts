@@ -1,14 +1,21 @@
 /** SQL of jobs. Every change of state is compare-and-set on the state it starts from. */
-import { and, asc, count, desc, eq, inArray, isNotNull, isNull, lt, lte, ne, or, type SQL, sql } from "drizzle-orm"
+import { and, asc, count, eq, inArray, isNotNull, isNull, lt, or, type SQL, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
+import { listing, type Slice, type TextFilter } from "../db/listing"
 import { forUpdate } from "../db/locking"
+import { rowCounts } from "../db/row-counts"
 import type { Tables } from "../db/tables/tables"
+import { unindexed } from "../db/unindexed"
 import { issuingTypes, type JobStatus, type JobType, openStatuses } from "./job.machine"
+import { waitingWorkStore } from "./waiting-work.store"
 
 export type JobRow = Tables["jobs"]["$inferSelect"]
 export type NewJob = Tables["jobs"]["$inferInsert"]
 
-export interface JobFilter {
+/** Rows per INSERT: some thirty parameters each, below SQLite's 32,766. */
+const insertChunk = 500
+
+export interface JobFilter extends TextFilter {
   /** Neither done nor given up. */
   isOpen?: boolean
   status?: JobStatus
@@ -18,7 +25,11 @@ export interface JobFilter {
   agentId?: string
 }
 
-export const jobStore = ({ t, read }: Db) => {
+export const jobStore = ({ t, read, scan }: Db) => {
+  const { id, createdAt, certificateId, targetId, agentId, requestedBy, lastError } = t.jobs
+  const listed = listing({ id, time: createdAt, text: [id, certificateId, targetId, agentId, requestedBy, lastError] })
+  const counts = rowCounts({ t, read })
+  const readerFor = ({ search }: JobFilter) => (listed.matches(search) === undefined ? read : scan)
   const filterOf = (filter: JobFilter): SQL | undefined =>
     and(
       filter.status === undefined ? undefined : eq(t.jobs.status, filter.status),
@@ -27,36 +38,48 @@ export const jobStore = ({ t, read }: Db) => {
       filter.certificateId === undefined ? undefined : eq(t.jobs.certificateId, filter.certificateId),
       filter.targetId === undefined ? undefined : eq(t.jobs.targetId, filter.targetId),
       filter.agentId === undefined ? undefined : eq(t.jobs.agentId, filter.agentId),
+      listed.matches(filter.search),
     )
   const first = async (query: Query | Tx, where: SQL | undefined): Promise<JobRow | null> =>
     (await query.select().from(t.jobs).where(where).limit(1))[0] ?? null
 
-  const isLive = or(
-    inArray(t.jobs.status, [...openStatuses]),
-    and(eq(t.jobs.status, "Failed"), lt(t.jobs.attempts, t.jobs.maxAttempts)),
-  )
+  const [anyType, anyStatus] = [unindexed(t.jobs.type), unindexed(t.jobs.status)]
+  const isOpen = inArray(anyStatus, [...openStatuses])
+  const isLive = or(isOpen, and(sql`${anyStatus} = 'Failed'`, lt(t.jobs.attempts, t.jobs.maxAttempts)))
+  const isIssuing = inArray(anyType, [...issuingTypes])
 
   return {
+    ...waitingWorkStore({ t, read }),
+
     get: (id: string, query: Query | Tx = read) => first(query, eq(t.jobs.id, id)),
 
     /** Newest first. */
-    list: (filter: JobFilter, limit: number, offset: number) =>
-      read
-        .select()
-        .from(t.jobs)
-        .where(filterOf(filter))
-        .orderBy(desc(t.jobs.createdAt), desc(t.jobs.id))
-        .limit(limit)
-        .offset(offset),
+    list: (filter: JobFilter, slice: Slice) =>
+      listed.read(readerFor(filter).select().from(t.jobs), filterOf(filter), slice),
 
     async total(filter: JobFilter): Promise<number> {
-      const [row] = await read.select({ n: count() }).from(t.jobs).where(filterOf(filter))
+      const { search, isOpen, certificateId: ofCertificate, targetId: atTarget, ...counted } = filter
+      const isRest = ofCertificate === undefined && atTarget === undefined && listed.matches(search) === undefined
+      if (isRest && (isOpen !== true || counted.status === undefined)) {
+        return await counts.total("jobs", isOpen === true ? { ...counted, status: openStatuses } : counted)
+      }
+      const [row] = await readerFor(filter).select({ n: count() }).from(t.jobs).where(filterOf(filter))
       return row?.n ?? 0
     },
 
     /** null when an open Issuance or Renewal job of the same certificate and agent is in the way. */
     async insert(tx: Tx, job: NewJob): Promise<JobRow | null> {
       return (await tx.insert(t.jobs).values(job).onConflictDoNothing().returning())[0] ?? null
+    },
+
+    /** Returns those that were stored: not those that an open Issuance or Renewal job is in the way of. */
+    async insertAll(tx: Tx, added: readonly NewJob[]): Promise<JobRow[]> {
+      const stored: JobRow[] = []
+      for (let from = 0; from < added.length; from += insertChunk) {
+        const chunk = added.slice(from, from + insertChunk)
+        stored.push(...(await tx.insert(t.jobs).values(chunk).onConflictDoNothing().returning()))
+      }
+      return stored
     },
 
     /**
@@ -98,7 +121,7 @@ export const jobStore = ({ t, read }: Db) => {
       tx
         .select()
         .from(t.jobs)
-        .where(and(eq(t.jobs.certificateId, certificateId), inArray(t.jobs.status, [...openStatuses])))
+        .where(and(eq(t.jobs.certificateId, certificateId), isOpen))
         .orderBy(asc(t.jobs.createdAt), asc(t.jobs.id)),
 
     /** Open jobs of a certificate, and those that failed and will be retried. */
@@ -120,7 +143,15 @@ export const jobStore = ({ t, read }: Db) => {
       tx
         .select()
         .from(t.jobs)
-        .where(and(eq(t.jobs.certificateId, certificateId), inArray(t.jobs.type, [...issuingTypes]), isLive))
+        .where(and(eq(t.jobs.certificateId, certificateId), isIssuing, isLive))
+        .orderBy(asc(t.jobs.createdAt), asc(t.jobs.id)),
+
+    /** `liveIssuing` of several certificates. */
+    liveIssuingOf: (query: Tx | Query, certificateIds: readonly string[]) =>
+      query
+        .select()
+        .from(t.jobs)
+        .where(and(inArray(t.jobs.certificateId, [...certificateIds]), inArray(t.jobs.type, [...issuingTypes]), isLive))
         .orderBy(asc(t.jobs.createdAt), asc(t.jobs.id)),
 
     /** The job that waits for a CSR of this agent; else the one that waits for any. */
@@ -131,8 +162,8 @@ export const jobStore = ({ t, read }: Db) => {
         .where(
           and(
             eq(t.jobs.certificateId, certificateId),
-            inArray(t.jobs.type, [...issuingTypes]),
-            eq(t.jobs.status, "AwaitingCSR"),
+            isIssuing,
+            sql`${anyStatus} = 'AwaitingCSR'`,
             or(eq(t.jobs.agentId, agentId), isNull(t.jobs.agentId)),
           ),
         )
@@ -147,8 +178,8 @@ export const jobStore = ({ t, read }: Db) => {
         and(
           eq(t.jobs.certificateId, certificateId),
           eq(t.jobs.agentId, agentId),
-          inArray(t.jobs.type, [...issuingTypes]),
-          eq(t.jobs.status, "Running"),
+          isIssuing,
+          sql`${anyStatus} = 'Running'`,
           isNotNull(t.jobs.csrPem),
         ),
       ),
@@ -156,29 +187,27 @@ export const jobStore = ({ t, read }: Db) => {
     ofRollout: (tx: Tx, rolloutId: string) =>
       tx.select().from(t.jobs).where(eq(t.jobs.rolloutId, rolloutId)).orderBy(asc(t.jobs.createdAt), asc(t.jobs.id)),
 
-    /** Deployments that the agent may be handed now, oldest first. */
-    claimableDeployments: (query: Tx | Query, agentId: string, now: Date, limit: number) =>
-      query
-        .select()
+    /** As much of the jobs of roll-outs as tells how these go on, oldest first. */
+    ofRollouts: (rolloutIds: readonly string[]) =>
+      read
+        .select({
+          id: t.jobs.id,
+          rolloutId: t.jobs.rolloutId,
+          type: t.jobs.type,
+          status: t.jobs.status,
+          agentId: t.jobs.agentId,
+          targetId: t.jobs.targetId,
+          attempts: t.jobs.attempts,
+          maxAttempts: t.jobs.maxAttempts,
+          verificationStatus: t.jobs.verificationStatus,
+          completedAt: t.jobs.completedAt,
+          lastError: t.jobs.lastError,
+          wave: t.jobs.wave,
+          hold: t.jobs.hold,
+        })
         .from(t.jobs)
-        .where(
-          and(
-            or(
-              eq(t.jobs.agentId, agentId),
-              and(
-                isNull(t.jobs.agentId),
-                sql`exists (select 1 from deployment_targets d where d.id = ${t.jobs.targetId} and d.agent_id = ${agentId})`,
-              ),
-            ),
-            isNotNull(t.jobs.targetId),
-            eq(t.jobs.status, "Pending"),
-            eq(t.jobs.type, "Deployment"),
-            isNull(t.jobs.hold),
-            lte(t.jobs.scheduledAt, now),
-          ),
-        )
-        .orderBy(asc(t.jobs.createdAt), asc(t.jobs.id))
-        .limit(limit),
+        .where(inArray(t.jobs.rolloutId, [...rolloutIds]))
+        .orderBy(asc(t.jobs.createdAt), asc(t.jobs.id)),
 
     /** Whether a later deployment to the same target was asked for: putting the older one there would undo it. */
     async isSuperseded(tx: Tx, job: JobRow): Promise<boolean> {
@@ -190,8 +219,7 @@ export const jobStore = ({ t, read }: Db) => {
           and(
             eq(t.jobs.certificateId, job.certificateId),
             eq(t.jobs.targetId, job.targetId),
-            eq(t.jobs.type, "Deployment"),
-            ne(t.jobs.status, "Cancelled"),
+            sql`${anyType} = 'Deployment' and ${anyStatus} <> 'Cancelled'`,
             sql`(${t.jobs.createdAt}, ${t.jobs.id}) > (${sql.param(job.createdAt, t.jobs.createdAt)}, ${job.id})`,
           ),
         )
@@ -203,66 +231,8 @@ export const jobStore = ({ t, read }: Db) => {
       query
         .select()
         .from(t.jobs)
-        .where(and(eq(t.jobs.agentId, agentId), eq(t.jobs.status, "Running"), eq(t.jobs.type, "Deployment")))
+        .where(and(eq(t.jobs.agentId, agentId), eq(t.jobs.status, "Running"), sql`${anyType} = 'Deployment'`))
         .orderBy(asc(t.jobs.createdAt), asc(t.jobs.id)),
-
-    /** CSR jobs offered to the agent: its own, and those of nobody whose certificate goes to one of its targets. */
-    offeredCsrJobs: (query: Tx | Query, agentId: string, limit: number) =>
-      query
-        .select({
-          job: t.jobs,
-          commonName: t.certificates.commonName,
-          sans: t.certificates.sans,
-        })
-        .from(t.jobs)
-        .innerJoin(t.certificates, eq(t.certificates.id, t.jobs.certificateId))
-        .where(
-          and(
-            inArray(t.jobs.type, [...issuingTypes]),
-            eq(t.jobs.status, "AwaitingCSR"),
-            or(
-              eq(t.jobs.agentId, agentId),
-              and(
-                isNull(t.jobs.agentId),
-                sql`exists (select 1 from certificate_target_mappings m join deployment_targets d on d.id = m.target_id
-                  where m.certificate_id = ${t.jobs.certificateId} and d.agent_id = ${agentId} and d.retired_at is null and d.enabled)`,
-              ),
-            ),
-          ),
-        )
-        .orderBy(asc(t.jobs.createdAt), asc(t.jobs.id))
-        .limit(limit),
-
-    /** What the job processor may claim: issuing work, and deployments whose target is gone. */
-    claimable: (now: Date, limit: number) =>
-      read
-        .select()
-        .from(t.jobs)
-        .where(
-          and(
-            eq(t.jobs.status, "Pending"),
-            lte(t.jobs.scheduledAt, now),
-            or(inArray(t.jobs.type, [...issuingTypes]), and(eq(t.jobs.type, "Deployment"), isNull(t.jobs.targetId))),
-          ),
-        )
-        .orderBy(asc(t.jobs.createdAt), asc(t.jobs.id))
-        .limit(limit),
-
-    /** Issuing jobs whose server died, or whose order is due to be asked about. */
-    lapsed: (now: Date, limit: number) =>
-      read
-        .select()
-        .from(t.jobs)
-        .where(
-          and(
-            eq(t.jobs.status, "Running"),
-            inArray(t.jobs.type, [...issuingTypes]),
-            lt(t.jobs.leaseUntil, now),
-            or(isNull(t.jobs.nextPollAt), lte(t.jobs.nextPollAt, now)),
-          ),
-        )
-        .orderBy(asc(t.jobs.leaseUntil), asc(t.jobs.id))
-        .limit(limit),
 
     /** Ends the leases of a holder that has just started: what it held before its death is nobody's. */
     async dropLeases(tx: Tx, holder: string, now: Date): Promise<void> {
@@ -278,84 +248,6 @@ export const jobStore = ({ t, read }: Db) => {
         .set({ leaseUntil: until })
         .where(and(inArray(t.jobs.id, [...ids]), eq(t.jobs.leaseHolder, holder), eq(t.jobs.status, "Running")))
     },
-
-    /** Failed jobs with attempts left, of certificates that are still managed; the policy's pause is the caller's. */
-    retryable: (limit: number, after: { completedAt: Date; id: string } | null) =>
-      read
-        .select({
-          job: t.jobs,
-          retryIntervalSeconds: t.renewalPolicies.retryIntervalSeconds,
-        })
-        .from(t.jobs)
-        .innerJoin(t.certificates, eq(t.certificates.id, t.jobs.certificateId))
-        .innerJoin(t.renewalPolicies, eq(t.renewalPolicies.id, t.certificates.renewalPolicyId))
-        .where(
-          and(
-            eq(t.jobs.status, "Failed"),
-            lt(t.jobs.attempts, t.jobs.maxAttempts),
-            sql`${t.certificates.status} not in ('Revoked', 'Archived')`,
-            after === null
-              ? undefined
-              : sql`(${t.jobs.completedAt}, ${t.jobs.id}) > (${sql.param(after.completedAt, t.jobs.completedAt)}, ${after.id})`,
-          ),
-        )
-        .orderBy(asc(t.jobs.completedAt), asc(t.jobs.id))
-        .limit(limit),
-
-    inStatusSince: (status: JobStatus, cutoff: Date, limit: number) =>
-      read
-        .select()
-        .from(t.jobs)
-        .where(and(eq(t.jobs.status, status), lt(t.jobs.statusSince, cutoff)))
-        .orderBy(asc(t.jobs.statusSince), asc(t.jobs.id))
-        .limit(limit),
-
-    ordersOlderThan: (cutoff: Date, limit: number) =>
-      read
-        .select()
-        .from(t.jobs)
-        .where(
-          and(
-            eq(t.jobs.status, "Running"),
-            inArray(t.jobs.type, [...issuingTypes]),
-            isNotNull(t.jobs.orderId),
-            lt(t.jobs.statusSince, cutoff),
-          ),
-        )
-        .limit(limit),
-
-    /** Deployments handed to agents that have not been heard of since. */
-    deploymentsOfSilentAgents: (silentSince: Date, limit: number) =>
-      read
-        .select({ job: t.jobs, lastHeartbeatAt: t.agents.lastHeartbeatAt, retiredAt: t.agents.retiredAt })
-        .from(t.jobs)
-        .innerJoin(t.agents, eq(t.agents.id, t.jobs.agentId))
-        .where(
-          and(
-            eq(t.jobs.status, "Running"),
-            eq(t.jobs.type, "Deployment"),
-            or(lt(t.agents.lastHeartbeatAt, silentSince), isNotNull(t.agents.retiredAt)),
-          ),
-        )
-        .limit(limit),
-
-    /** Issuing jobs that ended for good without a certificate since the given moment, newest first. */
-    failedRunsSince: (query: Tx | Query, certificateId: string, agentId: string | null, since: Date) =>
-      query
-        .select({ completedAt: t.jobs.completedAt })
-        .from(t.jobs)
-        .where(
-          and(
-            eq(t.jobs.certificateId, certificateId),
-            agentId === null ? undefined : or(eq(t.jobs.agentId, agentId), isNull(t.jobs.agentId)),
-            inArray(t.jobs.type, [...issuingTypes]),
-            eq(t.jobs.status, "Failed"),
-            sql`${t.jobs.attempts} >= ${t.jobs.maxAttempts}`,
-            sql`${t.jobs.completedAt} > ${sql.param(since, t.jobs.completedAt)}`,
-          ),
-        )
-        .orderBy(desc(t.jobs.completedAt))
-        .limit(20),
   }
 }
 

@@ -10,6 +10,7 @@ import { severityOf } from "./message-tags"
 import {
   deploymentFailureMessage,
   deploymentSuccessMessage,
+  healthMessage,
   renewalFailureMessage,
   renewalSuccessMessage,
   revocationMessage,
@@ -48,6 +49,25 @@ export const voiceOf = (
 export const silenceMs = ({ expiresAt }: Remaining, now: Date): number => {
   const leftMs = expiresAt === null ? 0 : expiresAt.getTime() - now.getTime()
   return leftMs <= 0 ? 6 * hourMs : Math.min(leftMs / 8, 24 * hourMs)
+}
+
+export interface WatchedEndpoint {
+  readonly id: string
+  readonly endpoint: string
+  readonly certificateId: string | null
+  readonly status: "healthy" | "degraded" | "down" | "cert_mismatch" | "unknown"
+  readonly consecutiveFailures: number
+  readonly failureReason: string
+  readonly expectedFingerprint: string
+  readonly observedFingerprint: string
+}
+
+const severityOfHealth: Readonly<Record<WatchedEndpoint["status"], Severity>> = {
+  down: "critical",
+  cert_mismatch: "high",
+  degraded: "warning",
+  healthy: "info",
+  unknown: "info",
 }
 
 const tierFor: Readonly<Record<Severity, Tier>> = {
@@ -143,6 +163,19 @@ export const announcementService = ({ notifications, notify, clock, publicUrl }:
         certificateId,
         message: violationMessage({ ...facts, ruleName: violation.ruleName, violation: violation.message }),
         severity: violation.severity === "Critical" ? "critical" : "high",
+      })
+    },
+
+    /** A watched endpoint has changed its state, for the worse or the better. */
+    async healthChanged(tx: Tx, check: WatchedEndpoint): Promise<void> {
+      const facts = check.certificateId === null ? null : await notifications.facts(tx, check.certificateId)
+      if (facts?.tags.demo === "true") return
+      await notify(tx, {
+        type: check.status === "healthy" ? "DeploymentSuccess" : "DeploymentFailure",
+        certificateId: check.certificateId,
+        message: healthMessage({ ...check, commonName: facts?.commonName ?? null, publicUrl }),
+        severity: severityOfHealth[check.status],
+        channels: ["Webhook", "Email"],
       })
     },
 

@@ -6,15 +6,10 @@
 import type { Clock } from "../clock"
 import { type Channel, type Notice, type Notifier, retryAfterOf } from "../connectors/notifiers/contract"
 import type { Db } from "../db/db"
-import { messageOf } from "../errors"
+import { AppError, messageOf } from "../errors"
 import { bodyOf, kindOf, severityOf } from "./message-tags"
-import {
-  type DueNotification,
-  type LaneChannels,
-  mostRetries,
-  type NotificationRow,
-  type NotificationStore,
-} from "./notification.store"
+import { afterFailure, canMove } from "./notification.machine"
+import type { DueNotification, LaneChannels, NotificationRow, NotificationStore } from "./notification.store"
 
 interface Deps {
   db: Pick<Db, "transaction">
@@ -22,6 +17,7 @@ interface Deps {
   notifiers: ReadonlyMap<Channel, Notifier>
   clock: Clock
   onRowError: (notificationId: string, error: unknown) => void
+  onOutcome?: (row: NotificationRow, isDelivered: boolean) => void
 }
 
 export interface DeliveryLane {
@@ -32,30 +28,12 @@ export interface DeliveryLane {
   retry(signal: AbortSignal): Promise<void>
 }
 
-const minuteMs = 60_000
-const hourMs = 60 * minuteMs
 const mostRows = 1000
 /** Deliveries of one channel under way at once. */
 const concurrency = 4
 /** Longer than any delivery may take, and than the clocks of two servers may differ. */
-const claimMs = 5 * minuteMs
+const claimMs = 5 * 60_000
 const longestError = 2000
-
-/** What a failed delivery makes of a row. */
-export const afterFailure = (
-  row: Pick<NotificationRow, "status" | "retryCount">,
-  lastError: string,
-  now: Date,
-  retryAfterSeconds: number | null,
-): Partial<NotificationRow> => {
-  const failed = { lastError, error: lastError }
-  // What the channel asked for counts where it is longer than our own pause.
-  const at = (ms: number) => new Date(now.getTime() + Math.max(ms, (retryAfterSeconds ?? 0) * 1000))
-  if (row.status === "pending") return { ...failed, status: "failed", retryCount: 0, nextRetryAt: at(minuteMs) }
-  if (row.retryCount >= mostRetries - 1) return { ...failed, status: "dead", nextRetryAt: null }
-  const pauseMs = Math.min(2 ** row.retryCount * minuteMs, hourMs)
-  return { ...failed, retryCount: row.retryCount + 1, nextRetryAt: at(pauseMs) }
-}
 
 const noticeOf = ({ row, commonName }: DueNotification): Notice => ({
   id: row.id,
@@ -69,9 +47,14 @@ const noticeOf = ({ row, commonName }: DueNotification): Notice => ({
   createdAt: row.createdAt,
 })
 
-export const deliveryService = ({ db, notifications, notifiers, clock, onRowError }: Deps) => {
-  const replace = (seen: NotificationRow, patch: Partial<NotificationRow>): Promise<boolean> =>
-    db.transaction((tx) => notifications.replace(tx, seen, patch))
+export const deliveryService = ({ db, notifications, notifiers, clock, onRowError, onOutcome }: Deps) => {
+  const replace = async (seen: NotificationRow, patch: Partial<NotificationRow>): Promise<boolean> => {
+    const to = patch.status ?? seen.status
+    if (to !== seen.status && !canMove(seen.status, to)) {
+      throw new AppError("internal", `notification ${seen.id} cannot go from ${seen.status} to ${to}`)
+    }
+    return db.transaction((tx) => notifications.replace(tx, seen, patch))
+  }
 
   /** Returns the moment before which the channel does not want to hear of us; null when it did not say. */
   const deliver = async (due: DueNotification, notifier: Notifier): Promise<Date | null> => {
@@ -81,10 +64,12 @@ export const deliveryService = ({ db, notifications, notifiers, clock, onRowErro
     try {
       await notifier.send(noticeOf(due))
     } catch (error) {
+      onOutcome?.(due.row, false)
       const [now, seconds] = [clock.now(), retryAfterOf(error)]
       await replace(claimed, afterFailure(due.row, messageOf(error).slice(0, longestError), now, seconds))
       return seconds === null ? null : new Date(now.getTime() + seconds * 1000)
     }
+    onOutcome?.(due.row, true)
     // Lost when somebody marked it read or sent it again meanwhile: theirs counts.
     await replace(claimed, { status: "sent", sentAt: clock.now(), error: null, nextRetryAt: null })
     return null

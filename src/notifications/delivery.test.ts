@@ -9,7 +9,8 @@ import { onEachDialect } from "../testing/on-each-dialect"
 import { serviceParts } from "../testing/resource-api"
 import { insertCertificate } from "../testing/rows"
 import { until } from "../testing/until"
-import { afterFailure, deliveryService } from "./delivery.service"
+import { deliveryService } from "./delivery.service"
+import { afterFailure } from "./notification.machine"
 import { notificationService } from "./notification.service"
 import { notificationStore } from "./notification.store"
 
@@ -314,7 +315,7 @@ onEachDialect("delivery", (openDb) => {
       "notif-01003",
       "notif-01004",
     ])
-  })
+  }, 60_000)
 
   test("leaves demo rows as they are", async () => {
     const db = await openDb()

@@ -15,6 +15,17 @@ export interface DigestFacts {
   readonly failedJobs: number
   readonly completeJobs: number
   readonly byStatus: readonly { readonly status: string; readonly count: number }[]
+  /** Together with what depends on them; `total` may be more than the rows. */
+  readonly silentAgents: {
+    readonly rows: readonly {
+      readonly agentId: string
+      readonly name: string
+      readonly lastHeartbeatAt: Date | null
+      readonly certificates: number
+      readonly firstExpiresAt: Date | null
+    }[]
+    readonly total: number
+  }
   readonly expiring: readonly {
     readonly id: string
     readonly commonName: string
@@ -72,6 +83,17 @@ const certificateUrl = (facts: DigestFacts, id: string): string =>
   `${facts.publicUrl}/certificates/${encodeURIComponent(id)}`
 const jobUrl = (facts: DigestFacts, id: string): string => `${facts.publicUrl}/jobs/${encodeURIComponent(id)}`
 
+const agentUrl = (facts: DigestFacts, id: string): string => `${facts.publicUrl}/agents/${encodeURIComponent(id)}`
+
+const hourOf = (date: Date | null): string =>
+  date === null ? "never" : `${date.toISOString().slice(0, 16).replace("T", " ")} UTC`
+
+const dependentOn = ({ certificates }: DigestFacts["silentAgents"]["rows"][number]): string =>
+  certificates === 1 ? "1 certificate" : `${certificates} certificates`
+
+const furtherAgents = ({ rows, total }: DigestFacts["silentAgents"]): string | null =>
+  total > rows.length ? `and ${total - rows.length} more agents` : null
+
 const reasonOf = (text: string | null): string => (text ?? "").replace(/\s+/g, " ").slice(0, longestReason)
 
 export const digestHtml = (facts: DigestFacts): string => {
@@ -88,6 +110,14 @@ export const digestHtml = (facts: DigestFacts): string => {
     escaped(reasonOf(lastError)),
     escaped(dateOf(completedAt)),
   ])
+  const { silentAgents } = facts
+  const agentRows = silentAgents.rows.map((agent) => [
+    `<a href="${escaped(agentUrl(facts, agent.agentId))}" style="color:#175cd3">${escaped(agent.name)}</a>`,
+    escaped(hourOf(agent.lastHeartbeatAt)),
+    escaped(dependentOn(agent)),
+    escaped(dateOf(agent.firstExpiresAt)),
+  ])
+  const further = furtherAgents(silentAgents)
   return `<!DOCTYPE html>
 <html lang="en">
 <head><meta charset="utf-8"><title>${escaped(digestSubject(now))}</title></head>
@@ -101,6 +131,13 @@ ${card("expired", facts.expiredCertificates)}
 ${card("active agents", facts.activeAgents)}
 </tr></table>
 <p style="font-size:14px;color:#475467">Jobs: ${facts.pendingJobs} pending, ${facts.failedJobs} failed, ${facts.completeJobs} completed</p>
+${
+  agentRows.length === 0
+    ? ""
+    : `<h2 style="${headline}">Agents that went silent</h2>\n${table(["Agent", "Last heard of", "Serves", "First expiry"], agentRows)}${
+        further === null ? "" : `\n<p style="font-size:14px">${escaped(further)}</p>`
+      }`
+}
 <h2 style="${headline}">By status</h2>
 ${table(
   ["Status", "Certificates"],
@@ -132,6 +169,17 @@ export const digestText = (facts: DigestFacts): string => {
     `${facts.totalCertificates} certificates, ${facts.expiringCertificates} expire within 30 days, ${facts.expiredCertificates} expired`,
     `${facts.activeAgents} active agents`,
     `Jobs: ${facts.pendingJobs} pending, ${facts.failedJobs} failed, ${facts.completeJobs} completed`,
+    ...(facts.silentAgents.rows.length === 0
+      ? []
+      : [
+          "",
+          "Agents that went silent:",
+          ...facts.silentAgents.rows.map((agent) => {
+            const lapse = agent.firstExpiresAt === null ? "" : `, the first lapses on ${dateOf(agent.firstExpiresAt)}`
+            return `- ${agent.name} (${agent.agentId}), last heard of: ${hourOf(agent.lastHeartbeatAt)}; serves ${dependentOn(agent)}${lapse}`
+          }),
+          ...[furtherAgents(facts.silentAgents)].filter((line) => line !== null),
+        ]),
     ...(byStatus.length === 0 ? [] : ["", ...byStatus.map(({ status, count }) => `${status}: ${count}`)]),
     "",
     ...(expiring.length === 0

@@ -11,7 +11,7 @@ import type { DigestStore } from "./digest.store"
 interface Deps {
   db: Pick<Db, "transaction">
   digests: DigestStore
-  stats: Pick<StatsService, "summary" | "certificatesByStatus">
+  stats: Pick<StatsService, "summary" | "certificatesByStatus" | "attention">
   /** null: there is no e-mail. */
   mail: Notifier | null
   settings: { readonly enabled: boolean; readonly intervalMs: number; readonly recipients: readonly string[] }
@@ -44,13 +44,14 @@ export const digestService = (deps: Deps) => {
 
   const facts = async (): Promise<DigestFacts> => {
     const now = clock.now()
-    const [summary, byStatus, expiring, failures] = await Promise.all([
+    const [summary, byStatus, { silentAgents }, expiring, failures] = await Promise.all([
       stats.summary(),
       stats.certificatesByStatus(),
+      stats.attention(),
       digests.expiring(now, new Date(now.getTime() + 30 * dayMs), expiringRows),
       digests.failedJobs(new Date(now.getTime() - 7 * dayMs), failedRows),
     ])
-    return { ...summary, byStatus, expiring, failures, now, publicUrl }
+    return { ...summary, byStatus, silentAgents, expiring, failures, now, publicUrl }
   }
 
   const recipients = async (): Promise<readonly string[]> => {

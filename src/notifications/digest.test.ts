@@ -11,7 +11,7 @@ import { testApi } from "../testing/api"
 import { testClock } from "../testing/assembled-app"
 import { onEachDialect } from "../testing/on-each-dialect"
 import { resourceApi } from "../testing/resource-api"
-import { insertCertificate, insertJob } from "../testing/rows"
+import { insertAgent, insertCertificate, insertJob, insertTarget, mapTarget } from "../testing/rows"
 import { type DigestFacts, digestHtml, digestSubject, digestText } from "./digest.content"
 import { digestRoutes } from "./digest.routes"
 import { digestService } from "./digest.service"
@@ -32,6 +32,19 @@ const facts: DigestFacts = {
   failedJobs: 5,
   completeJobs: 6,
   byStatus: [{ status: "Active", count: 7 }],
+  silentAgents: {
+    rows: [
+      {
+        agentId: "agent-1",
+        name: "web <1>",
+        lastHeartbeatAt: from(-1),
+        certificates: 3,
+        firstExpiresAt: from(5),
+      },
+      { agentId: "agent-2", name: "mail", lastHeartbeatAt: null, certificates: 1, firstExpiresAt: null },
+    ],
+    total: 5,
+  },
   expiring: [
     { id: "mc-1", commonName: "<script>alert(1)</script>", ownerName: 'Ada "&" Co', expiresAt: from(7.5) },
     { id: "mc-2", commonName: "b.example", ownerName: "Bob", expiresAt: from(14) },
@@ -50,6 +63,11 @@ describe("the digest's text", () => {
 7 certificates, 3 expire within 30 days, 1 expired
 2 active agents
 Jobs: 4 pending, 5 failed, 6 completed
+
+Agents that went silent:
+- web <1> (agent-1), last heard of: 2029-12-31 12:00 UTC; serves 3 certificates, the first lapses on 2030-01-06
+- mail (agent-2), last heard of: never; serves 1 certificate
+and 3 more agents
 
 Active: 7
 
@@ -133,6 +151,8 @@ onEachDialect("the digest", (openDb) => {
       completedAt: from(-1),
       lastError: "no",
     })
+    await insertAgent(db, { id: "agent-gone", name: "old-host", lastHeartbeatAt: from(-2) })
+    await mapTarget(db, "mc-1", (await insertTarget(db, { agentId: "agent-gone" })).id)
     const stamps = { createdAt: now, updatedAt: now }
     await db.transaction(async (tx) => {
       await tx.update(db.t.owners).set({ email: "ada@example.com" })
@@ -150,6 +170,12 @@ onEachDialect("the digest", (openDb) => {
     expect(html.indexOf("b.example")).toBeLessThan(html.indexOf("a.example"))
     expect(html).toContain("Renewal")
     expect(html).not.toContain("demo.example")
+    expect(html).toMatch(/Agents that went silent.*old-host.*2029-12-30 12:00 UTC.*1 certificate.*2030-01-06/s)
+    // A mail has inline styles, which no page of ours has: this one answer may use them, and nothing else.
+    const policy = page.headers.get("content-security-policy")?.split("; ")
+    expect(policy).toEqual(expect.arrayContaining(["default-src 'none'", "style-src 'unsafe-inline'"]))
+    expect(policy?.some((rule) => rule.startsWith("sandbox") && !rule.includes("allow-scripts"))).toBe(true)
+    expect(policy?.filter((rule) => rule.startsWith("script-src"))).toEqual([])
   })
 
   test("counts those it did not reach, and fails when it reached nobody", async () => {

@@ -1,9 +1,10 @@
 import { describe, expect, test } from "bun:test"
 import fc from "fast-check"
+import { certificateStore } from "../certificates/certificate.store"
 import type { Db } from "../db/db"
 import { newId } from "../db/ids"
 import { testClock } from "../testing/assembled-app"
-import { onEachDialect } from "../testing/on-each-dialect"
+import { onEachDialect, openBeside } from "../testing/on-each-dialect"
 import { serviceParts } from "../testing/resource-api"
 import { insertCertificate } from "../testing/rows"
 import { decideAlert, expiryAlerts, tierOf } from "./expiry-alerts"
@@ -109,7 +110,7 @@ const setUp = (db: Db) => {
         createdAt,
       })
     })
-  return { ...parts, clock, check, rows, said, inDays, manual, issue }
+  return { ...parts, clock, fresh, check, rows, said, inDays, manual, issue }
 }
 
 onEachDialect("expiry alerts", (openDb) => {
@@ -139,6 +140,20 @@ onEachDialect("expiry alerts", (openDb) => {
     expect((await rows()).at(-1)?.message).toContain("expired 24 hours ago")
     expect((await rows()).at(-1)?.message).toContain("[severity:critical]")
     expect(await actionsOn("mc-1")).toEqual(["expiration_alert_sent", "expiration_alert_sent"])
+  })
+
+  test("are written once, however many servers look at the same certificate at the same moment", async () => {
+    const db = await openDb()
+    const { said, inDays, manual } = setUp(db)
+    await insertCertificate(db, { id: "mc-1", expiresAt: inDays(13) })
+    const handles = [db, await openBeside(db)]
+    const look = (handle: Db) =>
+      handle.transaction(async (tx) => {
+        const certificate = await certificateStore(handle).lock(tx, "mc-1")
+        if (certificate !== null) await setUp(handle).fresh().check(tx, certificate, manual)
+      })
+    await Promise.all([...handles, ...handles, ...handles].map(look))
+    expect(await said()).toEqual(["sent Email [threshold:30]", "pending Email [threshold:14]"])
   })
 
   test("begin anew with a new version", async () => {

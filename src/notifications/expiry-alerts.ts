@@ -7,7 +7,7 @@ import type { AuditService } from "../audit/audit.service"
 import { effectiveThresholds } from "../certificates/renewal-point"
 import type { Clock } from "../clock"
 import { type Channel, channels, type Severity } from "../connectors/notifiers/contract"
-import type { Tx } from "../db/db"
+import type { Query, Tx } from "../db/db"
 import { thresholdOf } from "./message-tags"
 import { expiryMessage } from "./messages"
 import type { NotificationService } from "./notification.service"
@@ -64,13 +64,32 @@ interface AlertPolicy {
 }
 
 interface Deps {
-  notifications: Pick<NotificationStore, "since" | "lastIssuedAt" | "auditedSince">
+  notifications: Pick<NotificationStore, "of" | "lastIssuedAtOf" | "auditedOf">
   notify: NotificationService["notify"]
   audit: Pick<AuditService, "append">
   clock: Clock
   /** Base of links, without a trailing slash. */
   publicUrl: string
+  /** Hears of every look at a crossed threshold that had been alerted for before. */
+  onDeduped?: (channel: string, threshold: number) => void
 }
+
+/** What was said of a certificate, and what was noted as not to be said. */
+interface History {
+  readonly sent: { readonly channel: string; readonly threshold: number }[]
+  readonly skipped: Record<string, unknown>[]
+}
+
+/** The lowest threshold alerted for, by channel. */
+const lastSaid = ({ sent }: History): ReadonlyMap<string, number> => {
+  const lowest = new Map<string, number>()
+  for (const { channel, threshold } of sent) lowest.set(channel, Math.min(threshold, lowest.get(channel) ?? threshold))
+  return lowest
+}
+
+type Step =
+  | { readonly kind: "send"; readonly channel: Channel; readonly decision: NonNullable<ReturnType<typeof decideAlert>> }
+  | { readonly kind: "skip"; readonly action: string; readonly details: Record<string, unknown> }
 
 const noChannels = "expiration_alert_skipped_no_channels"
 const invalidChannel = "expiration_alert_skipped_invalid_channel"
@@ -81,7 +100,7 @@ const urgency = (tier: Tier, threshold: number, isOverdue: boolean): Severity =>
   return tier === "warning" || isOverdue ? "warning" : "info"
 }
 
-export const expiryAlerts = ({ notifications, notify, audit, clock, publicUrl }: Deps) => {
+export const expiryAlerts = ({ notifications, notify, audit, clock, publicUrl, onDeduped }: Deps) => {
   const send = async (
     tx: Tx,
     certificate: Alerted,
@@ -110,51 +129,114 @@ export const expiryAlerts = ({ notifications, notify, audit, clock, publicUrl }:
     })
   }
 
-  /**
-   * Writes the alerts that are due for a certificate, in the caller's transaction and with the certificate locked. Says nothing of
-   * what is healthy, of demo rows, and of certificates without expiry; the caller leaves out revoked and archived ones.
-   */
-  const check = async (tx: Tx, certificate: Alerted, policy: AlertPolicy): Promise<void> => {
-    const { id, expiresAt } = certificate
-    if (expiresAt === null || certificate.tags.demo === "true") return
-    const now = clock.now()
-    const daysLeft = (expiresAt.getTime() - now.getTime()) / dayMs
-    const thresholds = effectiveThresholds(certificate, policy)
-    if (!thresholds.some((days) => daysLeft <= days)) return
+  const daysLeftOf = (expiresAt: Date): number => (expiresAt.getTime() - clock.now().getTime()) / dayMs
 
-    const issuedAt = await notifications.lastIssuedAt(tx, id)
-    const earlier = (await notifications.since(tx, "ExpirationWarning", id, issuedAt)).flatMap(
-      ({ channel, message }) => {
-        const threshold = thresholdOf(message)
-        return threshold === null ? [] : [{ channel, threshold }]
-      },
-    )
-    const skipped = await notifications.auditedSince(tx, [noChannels, invalidChannel], id, issuedAt)
-    const skip = async (action: string, threshold: number, channel?: string) => {
-      const isKnown = skipped.some(({ details }) => details.threshold === threshold && details.channel === channel)
-      if (isKnown) return
-      const details = { threshold, days_until_expiry: daysLeft, ...(channel === undefined ? {} : { channel }) }
-      await audit.append(tx, { actor: systemActor, action, resourceType: "certificate", resourceId: id, details })
+  /** Whether a threshold is crossed at all: nothing is ever said of what is healthy, of demo rows and of what does not expire. */
+  const isNear = (certificate: Alerted, policy: AlertPolicy): boolean => {
+    const { expiresAt, tags } = certificate
+    if (expiresAt === null || tags.demo === "true") return false
+    const daysLeft = daysLeftOf(expiresAt)
+    return effectiveThresholds(certificate, policy).some((days) => daysLeft <= days)
+  }
+
+  /** What is known of each certificate since it was last issued. */
+  const historiesOf = async (query: Query | Tx, ids: readonly string[]): Promise<(id: string) => History> => {
+    const issuedAt = await notifications.lastIssuedAtOf(query, ids)
+    const isOfNow = (id: string, time: Date) => time >= (issuedAt.get(id) ?? new Date(0))
+    const histories = new Map<string, History>()
+    const historyOf = (id: string): History => {
+      const history = histories.get(id) ?? { sent: [], skipped: [] }
+      histories.set(id, history)
+      return history
     }
+    for (const { certificateId, channel, message, createdAt } of await notifications.of(
+      query,
+      "ExpirationWarning",
+      ids,
+    )) {
+      const threshold = thresholdOf(message)
+      if (certificateId === null || threshold === null || !isOfNow(certificateId, createdAt)) continue
+      historyOf(certificateId).sent.push({ channel, threshold })
+    }
+    for (const { resourceId, details, timestamp } of await notifications.auditedOf(
+      query,
+      [noChannels, invalidChannel],
+      ids,
+    )) {
+      if (isOfNow(resourceId, timestamp)) historyOf(resourceId).skipped.push(details)
+    }
+    return historyOf
+  }
 
+  /** What there is to say or to note, given what was said before. */
+  const decide = (certificate: Alerted, policy: AlertPolicy, { sent: earlier, skipped }: History): Step[] => {
+    if (certificate.expiresAt === null || !isNear(certificate, policy)) return []
+    const daysLeft = daysLeftOf(certificate.expiresAt)
+    const thresholds = effectiveThresholds(certificate, policy)
     const routeOf = (threshold: number): readonly string[] =>
       policy.alertChannels?.[tierOf(threshold, policy.alertSeverityMap ?? {})] ?? ["Email"]
-    const used = new Set(thresholds.flatMap(routeOf))
-    for (const threshold of thresholds.filter((days) => daysLeft <= days)) {
-      if (routeOf(threshold).length === 0) await skip(noChannels, threshold)
+    const isNoted = (threshold: number, channel?: string) =>
+      skipped.some((details) => details.threshold === threshold && details.channel === channel)
+    const steps: Step[] = []
+    const skip = (action: string, threshold: number, channel?: string) => {
+      if (isNoted(threshold, channel)) return
+      const details = { threshold, days_until_expiry: daysLeft, ...(channel === undefined ? {} : { channel }) }
+      steps.push({ kind: "skip", action, details })
     }
-    for (const name of used) {
+    for (const threshold of thresholds.filter((days) => daysLeft <= days)) {
+      if (routeOf(threshold).length === 0) skip(noChannels, threshold)
+    }
+    for (const name of new Set(thresholds.flatMap(routeOf))) {
       const routed = thresholds.filter((threshold) => routeOf(threshold).includes(name))
       const channel = channels.find((known) => known === name)
       const sent = new Set(earlier.filter((alert) => alert.channel === name).map((alert) => alert.threshold))
       const decision = decideAlert(daysLeft, routed, sent)
       if (decision === null) continue
-      if (channel === undefined) await skip(invalidChannel, decision.send, name)
-      else await send(tx, certificate, policy, channel, decision)
+      if (channel === undefined) skip(invalidChannel, decision.send, name)
+      else steps.push({ kind: "send", channel, decision })
     }
+    return steps
   }
 
-  return { check }
+  return {
+    /** Ids of the certificates for which `check` would write something. */
+    async unsaid(
+      query: Query | Tx,
+      looked: readonly { readonly certificate: Alerted; readonly policy: AlertPolicy }[],
+    ): Promise<ReadonlySet<string>> {
+      const near = looked.filter(({ certificate, policy }) => isNear(certificate, policy))
+      if (near.length === 0) return new Set()
+      const historyOf = await historiesOf(
+        query,
+        near.map(({ certificate }) => certificate.id),
+      )
+      return new Set(
+        near.flatMap(({ certificate, policy }) => {
+          const history = historyOf(certificate.id)
+          if (decide(certificate, policy, history).length > 0) return [certificate.id]
+          for (const [channel, threshold] of lastSaid(history)) onDeduped?.(channel, threshold)
+          return []
+        }),
+      )
+    },
+
+    /**
+     * Writes the alerts that are due for a certificate, in the caller's transaction and with the certificate locked. Says nothing of
+     * what is healthy, of demo rows, and of certificates without expiry; the caller leaves out revoked and archived ones.
+     */
+    async check(tx: Tx, certificate: Alerted, policy: AlertPolicy): Promise<void> {
+      if (!isNear(certificate, policy)) return
+      const { id } = certificate
+      const historyOf = await historiesOf(tx, [id])
+      for (const step of decide(certificate, policy, historyOf(id))) {
+        if (step.kind === "send") await send(tx, certificate, policy, step.channel, step.decision)
+        else {
+          const { action, details } = step
+          await audit.append(tx, { actor: systemActor, action, resourceType: "certificate", resourceId: id, details })
+        }
+      }
+    },
+  }
 }
 
 export type ExpiryAlerts = ReturnType<typeof expiryAlerts>

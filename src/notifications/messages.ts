@@ -128,3 +128,35 @@ export const revocationMessage = (
     "Where it is still served, clients will refuse it: replace it there.",
     link(facts, facts),
   )
+
+const counts = (n: number): string => (n === 1 ? "once" : `${n} times in a row`)
+
+/** Of an endpoint that is watched; machines know it by its first word. */
+export const healthMessage = (
+  facts: Linked & {
+    readonly certificateId: string | null
+    readonly endpoint: string
+    readonly commonName: string | null
+    readonly status: string
+    readonly consecutiveFailures: number
+    readonly failureReason: string
+    readonly expectedFingerprint: string
+    readonly observedFingerprint: string
+  },
+): string => {
+  const what = `${facts.endpoint}${facts.commonName === null ? "" : ` (${facts.commonName})`}`
+  const [happened, advice] =
+    facts.status === "healthy"
+      ? [`${what} is healthy again.`, null]
+      : facts.status === "cert_mismatch"
+        ? [
+            `${what} serves another certificate than it should.`,
+            `Served is ${facts.observedFingerprint}, expected ${facts.expectedFingerprint}: deploy again, or reload the service.`,
+          ]
+        : [
+            `${what} is ${facts.status}: it did not answer ${counts(facts.consecutiveFailures)}.`,
+            `Reason: ${facts.failureReason || "none was given"}`,
+          ]
+  const page = facts.certificateId === null ? "" : `/certificates/${encodeURIComponent(facts.certificateId)}`
+  return lines(`[health] ${happened}`, advice, `${facts.publicUrl}${page}`)
+}

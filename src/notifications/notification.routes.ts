@@ -2,7 +2,7 @@
 import { Hono } from "hono"
 import * as v from "valibot"
 import { type ApiEnv, input, operation } from "../server/operation"
-import { cursorAnswer, cursorPageOf, listAnswer, rangeOf } from "../server/paging"
+import { pagedAnswer, sliceOf } from "../server/paging"
 import { IdParam } from "../server/resource.schema"
 import {
   NotificationAnswer,
@@ -28,14 +28,8 @@ export const notificationRoutes = (notifications: NotificationService) =>
       input("query", NotificationQuery),
       async (c) => {
         const query = c.req.valid("query")
-        const filter = notificationFilter(query)
-        const cursor = cursorPageOf(query)
-        if (cursor !== null) {
-          const { rows, total } = await notifications.listAfter(filter, cursor)
-          return c.json(cursorAnswer(rows, total, cursor, notificationAnswer))
-        }
-        const { rows, total } = await notifications.list(filter, rangeOf(query))
-        return c.json(listAnswer(rows.map(notificationAnswer), total, query))
+        const found = await notifications.list(notificationFilter(query), sliceOf(query))
+        return c.json(pagedAnswer(query, found, notificationAnswer))
       },
     )
     .get(

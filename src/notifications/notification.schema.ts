@@ -1,7 +1,7 @@
 /** Notifications on the wire. */
 import * as v from "valibot"
 import { channels } from "../connectors/notifiers/contract"
-import { cursorListOf, cursorParams, listOf, pageParams } from "../server/paging"
+import { listParams, pagedListOf } from "../server/paging"
 import { optionalTime, requiredTime, WireTime, withoutAbsent } from "../server/wire"
 import { bodyOf, notificationTypes } from "./message-tags"
 import type { NotificationFilter, NotificationRow } from "./notification.store"
@@ -11,9 +11,7 @@ export const NotificationQuery = v.object({
   type: v.optional(v.string()),
   channel: v.optional(v.string()),
   certificate_id: v.optional(v.string()),
-  q: v.optional(v.pipe(v.string(), v.description("Part of the message, the recipient or the certificate's id"))),
-  ...pageParams,
-  ...cursorParams,
+  ...listParams(["id", "certificate_id", "recipient", "message"]),
 })
 
 /** An empty value counts as absent. */
@@ -22,7 +20,7 @@ export const notificationFilter = (query: v.InferOutput<typeof NotificationQuery
   type: query.type || undefined,
   channel: query.channel || undefined,
   certificateId: query.certificate_id || undefined,
-  search: query.q || undefined,
+  search: query.q,
 })
 
 export const NotificationAnswer = v.pipe(
@@ -44,7 +42,7 @@ export const NotificationAnswer = v.pipe(
   v.metadata({ ref: "Notification" }),
 )
 
-export const NotificationListAnswer = v.union([listOf(NotificationAnswer), cursorListOf(NotificationAnswer)])
+export const NotificationListAnswer = pagedListOf(NotificationAnswer)
 
 export const notificationAnswer = (row: NotificationRow) =>
   withoutAbsent({

@@ -5,9 +5,10 @@ import type { Clock } from "../clock"
 import type { Channel, Severity } from "../connectors/notifiers/contract"
 import type { Db, Tx } from "../db/db"
 import { newId } from "../db/ids"
+import type { Slice } from "../db/listing"
 import { AppError } from "../errors"
-import type { CursorPage } from "../server/paging"
 import { type NotificationType, tagged } from "./message-tags"
+import { canMove } from "./notification.machine"
 import type { NotificationFilter, NotificationRow, NotificationStore } from "./notification.store"
 
 export interface NewNotification {
@@ -41,18 +42,21 @@ const usualChannels = (type: NotificationType): readonly Channel[] =>
 const missing = (id: string) => new AppError("not_found", `notification ${id} does not exist`)
 
 export const notificationService = ({ db, notifications, audit, clock }: Deps) => {
-  const change = async (
+  /** Whatever became of it, somebody decides. It is no change, and no event, where that has been decided already. */
+  const change = (
     id: string,
     action: string,
     actor: Actor,
-    patch: Partial<NotificationRow>,
-  ): Promise<NotificationRow> =>
+    patch: Partial<NotificationRow> & Pick<NotificationRow, "status">,
+  ): Promise<void> =>
     db.transaction(async (tx) => {
-      const row = await notifications.update(tx, id, patch)
+      const row = await notifications.lock(tx, id)
       if (row === null) throw missing(id)
-      await audit.append(tx, { actor, action, resourceType: "notification", resourceId: id })
-      if (row.status === "pending") db.signal(tx, notificationTopic, row.channel)
-      return row
+      const [from, to] = [row.status, patch.status]
+      if (!canMove(from, to)) return
+      await notifications.update(tx, id, patch)
+      await audit.append(tx, { actor, action, resourceType: "notification", resourceId: id, details: { from, to } })
+      if (to === "pending") db.signal(tx, notificationTopic, row.channel)
     })
 
   return {
@@ -89,17 +93,8 @@ export const notificationService = ({ db, notifications, audit, clock }: Deps) =
       if (rows.length > 0 && covered === undefined) db.signal(tx, notificationTopic)
     },
 
-    async list(filter: NotificationFilter, range: { limit: number; offset: number }) {
-      const [rows, total] = await Promise.all([notifications.list(filter, range), notifications.total(filter)])
-      return { rows, total }
-    },
-
-    /** One row more than the page, where there is one. */
-    async listAfter(filter: NotificationFilter, { pageSize, after }: CursorPage) {
-      const [rows, total] = await Promise.all([
-        notifications.listAfter(filter, pageSize + 1, after),
-        notifications.total(filter),
-      ])
+    async list(filter: NotificationFilter, slice: Slice) {
+      const [rows, total] = await Promise.all([notifications.list(filter, slice), notifications.total(filter)])
       return { rows, total }
     },
 
@@ -111,21 +106,19 @@ export const notificationService = ({ db, notifications, audit, clock }: Deps) =
     },
 
     /** @throws AppError `not_found` */
-    async markRead(id: string, actor: Actor): Promise<void> {
-      await change(id, "notification_read", actor, { status: "read", nextRetryAt: null })
-    },
+    markRead: (id: string, actor: Actor): Promise<void> =>
+      change(id, "notification_read", actor, { status: "read", nextRetryAt: null }),
 
-    /** Sends it again from the start, whatever became of it. @throws AppError `not_found` */
-    async requeue(id: string, actor: Actor): Promise<void> {
-      await change(id, "notification_requeued", actor, {
+    /** Sends it again from the start, whatever became of it; one that waits for its first delivery waits. @throws AppError `not_found` */
+    requeue: (id: string, actor: Actor): Promise<void> =>
+      change(id, "notification_requeued", actor, {
         status: "pending",
         retryCount: 0,
         nextRetryAt: null,
         lastError: null,
         error: null,
         sentAt: null,
-      })
-    },
+      }),
   }
 }
 

@@ -1,18 +1,36 @@
 /** SQL of notifications, and what their texts say about certificates. */
-import { and, asc, count, desc, eq, gte, inArray, isNull, lt, lte, notInArray, or, type SQL, sql } from "drizzle-orm"
+import {
+  and,
+  asc,
+  count,
+  desc,
+  eq,
+  gte,
+  inArray,
+  isNull,
+  lt,
+  lte,
+  max,
+  notInArray,
+  or,
+  type SQL,
+  sql,
+} from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
+import { listing, type Slice, type TextFilter } from "../db/listing"
+import { forUpdate } from "../db/locking"
+import { rowCounts } from "../db/row-counts"
 import type { Tables } from "../db/tables/tables"
+import { mostRetries } from "./notification.machine"
 
 export type NotificationRow = Tables["notifications"]["$inferSelect"]
 export type NotificationStatus = NotificationRow["status"]
 
-export interface NotificationFilter {
+export interface NotificationFilter extends TextFilter {
   readonly status?: string | undefined
   readonly type?: string | undefined
   readonly channel?: string | undefined
   readonly certificateId?: string | undefined
-  /** Part of the message, of the recipient or of the certificate's id, in any case. */
-  readonly search?: string | undefined
 }
 
 /** Channels that a delivery lane serves: one of them, or all that have no lane of their own. */
@@ -39,19 +57,26 @@ export interface CertificateFacts {
 }
 
 const statuses = ["pending", "sent", "failed", "dead", "read"] as const
-/** Retries after the first delivery. */
-export const mostRetries = 5
 /** Rows per INSERT: thirteen parameters each, far below SQLite's 32,766. */
 const chunk = 500
 
-const likePattern = (text: string): string => `%${text.toLowerCase().replace(/[\\%_]/g, "\\$&")}%`
-
-export const notificationStore = ({ t, read }: Db) => {
+export const notificationStore = ({ t, read, scan }: Db) => {
   const { notifications, certificates, owners, renewalPolicies, certificateVersions, auditEvents } = t
+
+  const { id, createdAt, sentAt, certificateId, recipient, message } = notifications
+  const listed = listing({
+    id,
+    time: createdAt,
+    text: [id, certificateId, recipient, message],
+    // As the index has it, whose expression goes without the name of the table.
+    order: [sql`(sent_at is not null) desc`, desc(sentAt), desc(createdAt), desc(id)],
+  })
+
+  const counts = rowCounts({ t, read })
+  const readerFor = ({ search }: NotificationFilter) => (listed.matches(search) === undefined ? read : scan)
 
   const conditions = ({ status, type, channel, certificateId, search }: NotificationFilter): SQL | undefined => {
     const known = statuses.find((name) => name === status)
-    const pattern = search === undefined || search === "" ? null : likePattern(search)
     return and(
       // An unknown status matches nothing; the column cannot hold it.
       status === undefined
@@ -62,13 +87,7 @@ export const notificationStore = ({ t, read }: Db) => {
       type === undefined ? undefined : eq(notifications.type, type),
       channel === undefined ? undefined : eq(notifications.channel, channel),
       certificateId === undefined ? undefined : eq(notifications.certificateId, certificateId),
-      pattern === null
-        ? undefined
-        : or(
-            ...[notifications.message, notifications.recipient, notifications.certificateId].map(
-              (column) => sql`lower(${column}) like ${pattern} escape '\\'`,
-            ),
-          ),
+      listed.matches(search),
     )
   }
 
@@ -84,33 +103,15 @@ export const notificationStore = ({ t, read }: Db) => {
 
   return {
     /** Last sent first, never sent last, then newest first. */
-    list: (filter: NotificationFilter, { limit, offset }: { limit: number; offset: number }) =>
-      read
-        .select()
-        .from(notifications)
-        .where(conditions(filter))
-        .orderBy(sql`${notifications.sentAt} desc nulls last`, desc(notifications.createdAt), desc(notifications.id))
-        .limit(limit)
-        .offset(offset),
-
-    /** Newest first, after the given row. */
-    listAfter: (filter: NotificationFilter, limit: number, after: { createdAt: Date; id: string } | null) =>
-      read
-        .select()
-        .from(notifications)
-        .where(
-          and(
-            conditions(filter),
-            after === null
-              ? undefined
-              : sql`(${notifications.createdAt}, ${notifications.id}) < (${sql.param(after.createdAt, notifications.createdAt)}, ${after.id})`,
-          ),
-        )
-        .orderBy(desc(notifications.createdAt), desc(notifications.id))
-        .limit(limit),
+    list: (filter: NotificationFilter, slice: Slice) =>
+      listed.read(readerFor(filter).select().from(notifications), conditions(filter), slice),
 
     async total(filter: NotificationFilter): Promise<number> {
-      const [row] = await read.select({ n: count() }).from(notifications).where(conditions(filter))
+      const { search, certificateId: ofCertificate, ...counted } = filter
+      if (ofCertificate === undefined && listed.matches(search) === undefined) {
+        return await counts.total("notifications", counted)
+      }
+      const [row] = await readerFor(filter).select({ n: count() }).from(notifications).where(conditions(filter))
       return row?.n ?? 0
     },
 
@@ -122,6 +123,10 @@ export const notificationStore = ({ t, read }: Db) => {
       for (let from = 0; from < rows.length; from += chunk) {
         await tx.insert(notifications).values(rows.slice(from, from + chunk))
       }
+    },
+
+    async lock(tx: Tx, id: string): Promise<NotificationRow | null> {
+      return (await forUpdate(tx.select().from(notifications).where(eq(notifications.id, id))))[0] ?? null
     },
 
     /** null when there is no such row. */
@@ -244,18 +249,39 @@ export const notificationStore = ({ t, read }: Db) => {
         )
         .orderBy(desc(notifications.createdAt), desc(notifications.id)),
 
-    /** Details of audit events about one certificate since a moment. */
-    auditedSince: (query: Query | Tx, actions: readonly string[], certificateId: string, since: Date | null) =>
+    /** When each certificate was last issued; without those that never were. */
+    async lastIssuedAtOf(query: Query | Tx, certificateIds: readonly string[]): Promise<Map<string, Date>> {
+      const { certificateId, createdAt } = certificateVersions
+      const rows = await query
+        .select({ certificateId, at: max(createdAt) })
+        .from(certificateVersions)
+        .where(inArray(certificateId, [...certificateIds]))
+        .groupBy(certificateId)
+      return new Map(rows.flatMap(({ certificateId: id, at }) => (at === null ? [] : [[id, at] as const])))
+    },
+
+    /** Notifications of one type about any of the certificates. */
+    of: (query: Query | Tx, type: string, certificateIds: readonly string[]) =>
       query
-        .select({ details: auditEvents.details })
+        .select({
+          certificateId: notifications.certificateId,
+          channel: notifications.channel,
+          message: notifications.message,
+          createdAt: notifications.createdAt,
+        })
+        .from(notifications)
+        .where(and(inArray(notifications.certificateId, [...certificateIds]), eq(notifications.type, type))),
+
+    /** Audit events of these actions about any of the resources. */
+    auditedOf: (query: Query | Tx, actions: readonly string[], resourceIds: readonly string[]) =>
+      query
+        .select({
+          resourceId: auditEvents.resourceId,
+          details: auditEvents.details,
+          timestamp: auditEvents.timestamp,
+        })
         .from(auditEvents)
-        .where(
-          and(
-            eq(auditEvents.resourceId, certificateId),
-            inArray(auditEvents.action, [...actions]),
-            since === null ? undefined : gte(auditEvents.timestamp, since),
-          ),
-        ),
+        .where(and(inArray(auditEvents.resourceId, [...resourceIds]), inArray(auditEvents.action, [...actions]))),
   }
 }
 

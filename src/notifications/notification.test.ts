@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test"
 import { systemActor } from "../access/actor"
 import type { Db } from "../db/db"
-import { viewerActor } from "../testing/api"
+import { operatorActor, viewerActor } from "../testing/api"
 import { onEachDialect } from "../testing/on-each-dialect"
 import { resourceApi, serviceParts } from "../testing/resource-api"
 import { insertCertificate } from "../testing/rows"
@@ -139,8 +139,16 @@ onEachDialect("notifications", (openDb) => {
     await insertCertificate(db, { id: "mc-1" })
     await notify()
     const [row] = await all()
-    await notifications.requeue(row?.id ?? "", systemActor)
+    const id = row?.id ?? ""
+    await notifications.markRead(id, operatorActor)
+    await notifications.markRead(id, operatorActor)
+    await notifications.requeue(id, systemActor)
+    await notifications.requeue(id, systemActor)
     const { rows } = await audit.list({ resourceType: "notification" }, { page: 1, per_page: 10 })
-    expect(rows).toMatchObject([{ actor: "system", action: "notification_requeued" }])
+    // Twice is no further change, and no further event.
+    expect(rows).toMatchObject([
+      { actor: "system", action: "notification_requeued", details: { from: "read", to: "pending" } },
+      { actor: "operator", action: "notification_read", details: { from: "pending", to: "read" } },
+    ])
   })
 })

@@ -1,9 +1,9 @@
 /** Routes under /api/v1/owners. */
 import { Hono } from "hono"
 import { type ApiEnv, input, operation } from "../server/operation"
-import { listAnswer, PageQuery, rangeOf } from "../server/paging"
+import { pagedAnswer, sliceOf } from "../server/paging"
 import { IdParam } from "../server/resource.schema"
-import { NewOwnerBody, OwnerAnswer, OwnerListAnswer, OwnerPatchBody, ownerAnswer } from "./owner.schema"
+import { NewOwnerBody, OwnerAnswer, OwnerListAnswer, OwnerPatchBody, OwnerQuery, ownerAnswer } from "./owner.schema"
 import type { OwnerService } from "./owner.service"
 
 export const ownerRoutes = (owners: OwnerService) =>
@@ -11,11 +11,10 @@ export const ownerRoutes = (owners: OwnerService) =>
     .get(
       "/",
       operation({ id: "list_owners", summary: "List owners", role: "viewer", returns: OwnerListAnswer }),
-      input("query", PageQuery),
+      input("query", OwnerQuery),
       async (c) => {
-        const page = c.req.valid("query")
-        const { rows, total } = await owners.list(rangeOf(page))
-        return c.json(listAnswer(rows.map(ownerAnswer), total, page))
+        const query = c.req.valid("query")
+        return c.json(pagedAnswer(query, await owners.list({ search: query.q }, sliceOf(query)), ownerAnswer))
       },
     )
     .post(
@@ -24,6 +23,7 @@ export const ownerRoutes = (owners: OwnerService) =>
         id: "create_owner",
         summary: "Create an owner",
         role: "operator",
+        errors: { 409: "The id is taken" },
         returns: OwnerAnswer,
         status: 201,
       }),
@@ -46,7 +46,12 @@ export const ownerRoutes = (owners: OwnerService) =>
     )
     .delete(
       "/:id",
-      operation({ id: "delete_owner", summary: "Delete an owner", role: "operator" }),
+      operation({
+        id: "delete_owner",
+        summary: "Delete an owner",
+        role: "operator",
+        errors: { 409: "Certificates refer to it" },
+      }),
       input("param", IdParam),
       async (c) => {
         await owners.remove(c.req.valid("param").id, c.get("actor"))

@@ -1,6 +1,7 @@
 /** Owners on the wire. There an owner of no team has the team id "". */
 import * as v from "valibot"
-import { listOf } from "../server/paging"
+import { documentedAs } from "../server/json-schema"
+import { listParams, pagedListOf } from "../server/paging"
 import { ChosenId, OptionalReference, ResourceName } from "../server/resource.schema"
 import { requiredTime, WireTime } from "../server/wire"
 import type { OwnerPatch } from "./owner.service"
@@ -9,6 +10,7 @@ import type { OwnerRow } from "./owner.store"
 const Email = v.pipe(
   v.string(),
   v.maxLength(255),
+  documentedAs({ anyOf: [{ const: "" }, { type: "string", format: "email", maxLength: 255 }] }),
   v.check((text) => text === "" || v.is(v.pipe(v.string(), v.rfcEmail()), text), "must be a mail address"),
 )
 
@@ -39,7 +41,9 @@ export const OwnerAnswer = v.pipe(
   v.metadata({ ref: "Owner" }),
 )
 
-export const OwnerListAnswer = listOf(OwnerAnswer)
+export const OwnerListAnswer = pagedListOf(OwnerAnswer)
+
+export const OwnerQuery = v.object(listParams(["id", "name", "email"]))
 
 export const ownerAnswer = ({ id, name, email, teamId, createdAt, updatedAt }: OwnerRow) => ({
   id,

@@ -4,6 +4,7 @@ import type { AuditService } from "../audit/audit.service"
 import type { Clock } from "../clock"
 import type { Db } from "../db/db"
 import { newId } from "../db/ids"
+import type { Slice, TextFilter } from "../db/listing"
 import { explainRefusals } from "../db/refusals"
 import { AppError } from "../errors"
 import type { OwnerRow, OwnerStore } from "./owner.store"
@@ -30,9 +31,9 @@ const unknownTeam = (teamId: string | null | undefined) => () =>
   new AppError("bad_reference", `team_id must be the id of an existing team; there is no ${teamId}`)
 
 export const ownerService = ({ db, owners, audit, clock }: Deps) => ({
-  /** Newest first. `total` counts all owners. */
-  async list(range: { limit: number; offset: number }) {
-    const [rows, total] = await Promise.all([owners.list(range), owners.total()])
+  /** Newest first. `total` counts all owners that match. */
+  async list(filter: TextFilter, slice: Slice) {
+    const [rows, total] = await Promise.all([owners.list(filter, slice), owners.total(filter)])
     return { rows, total }
   },
 

@@ -2,10 +2,19 @@
  * A certificate authority over a private key in memory: makes its root, and signs leaves by writing their DER directly
  * (thirty times faster than a general X.509 library, and issuing is what everybody waits for).
  */
-import { createHash, type KeyObject, randomBytes } from "node:crypto"
+import type { KeyObject } from "node:crypto"
 import { AppError } from "../errors"
 import { fingerprintOf, parseCertificate } from "./certificate"
-import { bitString, derNull, explicit, integer, oid, sequence, time } from "./der.writer"
+import {
+  checkSerial,
+  checkValidity,
+  keyIdOf,
+  randomSerial,
+  signTbs,
+  wholeSeconds,
+  writeTbs,
+} from "./certificate.writer"
+import { derNull, oid } from "./der.writer"
 import { isEmptyName, writeName } from "./distinguished-name"
 import {
   mustStapleValue,
@@ -15,12 +24,11 @@ import {
   writeCrlDistributionPoints,
   writeExtendedKeyUsage,
   writeExtension,
-  writeExtensions,
   writeKeyIdentifier,
   writeKeyUsage,
 } from "./extensions"
 import { writeSans } from "./general-name"
-import { describePublicKey, generateKey, type KeyType, keyFacts, keysMatch, spkiOf } from "./keys"
+import { generateKey, type KeyType, keyFacts, keysMatch, spkiOf } from "./keys"
 import { checkSan, distinctSans, type San, sanOf, unicodeProblem } from "./names"
 import { ekuOids, type KeyUsageName, oids } from "./oids"
 import { certificateBlocks, toPem } from "./pem"
@@ -60,6 +68,7 @@ export interface SignedCertificate {
 
 export interface Authority {
   readonly certPem: string
+  readonly certDer: Buffer
   /** From the authority's own certificate upwards: what a server sends behind its leaf. */
   readonly chainPem: string
   readonly commonName: string
@@ -69,6 +78,8 @@ export interface Authority {
   readonly keyId: Buffer
   readonly notBefore: Date
   readonly notAfter: Date
+  /** Where OCSP answers about its certificates are served, when not where the server says. */
+  readonly ocspUrls?: readonly string[]
   /** Signs CRLs and OCSP answers. */
   readonly signer: Signer
   sign(request: LeafRequest): Promise<SignedCertificate>
@@ -87,66 +98,9 @@ const extensionOids = {
   ocspNoCheck: oid(oids.ocspNoCheck),
 }
 
-const version3 = explicit(0, integer(2))
 const leafConstraints = writeExtension(extensionOids.basicConstraints, true, writeBasicConstraints(false))
 const mustStaple = writeExtension(extensionOids.tlsFeature, false, mustStapleValue)
 const ocspNoCheck = writeExtension(extensionOids.ocspNoCheck, false, derNull)
-
-/** A serial of 159 random bits. The first byte keeps it positive and always 20 bytes long. */
-export const randomSerial = (): Buffer => {
-  const serial = randomBytes(20)
-  serial[0] = ((serial[0] ?? 0) & 0x3f) | 0x40
-  return serial
-}
-
-/** SHA-1 of the key bits (RFC 5280 section 4.2.1.2, method 1): an identifier, not a protection. */
-export const keyIdOf = (spkiDer: Buffer): Buffer =>
-  createHash("sha1").update(describePublicKey(spkiDer).keyBytes).digest()
-
-const wholeSeconds = (date: Date): Date => new Date(Math.floor(date.getTime() / 1000) * 1000)
-
-/** Refuses an empty span, and with it invalid dates. */
-const checkValidity = (notBefore: Date, notAfter: Date): void => {
-  if (Number.isNaN(notBefore.getTime()) || Number.isNaN(notAfter.getTime()))
-    throw new AppError("validation", "validity: notBefore and notAfter must be dates")
-  if (notBefore < notAfter) return
-  const [from, to] = [notBefore.toISOString(), notAfter.toISOString()]
-  throw new AppError("validation", `validity: it would end (${to}) before it begins (${from})`)
-}
-
-const checkSerial = (serial: Buffer): Buffer => {
-  // RFC 5280 section 4.1.2.2: at most 20 octets as encoded, where a set top bit costs one more; zero is not positive.
-  if (serial.length === 0 || serial.length > 20 || (serial.length === 20 && (serial[0] ?? 0) >= 0x80))
-    throw new AppError("validation", "serial: expected 1 to 20 bytes, positive")
-  if (serial.every((byte) => byte === 0)) throw new AppError("validation", "serial: must not be zero")
-  return serial
-}
-
-interface TbsParts {
-  readonly serial: Buffer
-  readonly algorithmDer: Buffer
-  readonly issuerDer: Buffer
-  readonly notBefore: Date
-  readonly notAfter: Date
-  readonly subjectDer: Buffer
-  readonly spkiDer: Buffer
-  readonly extensions: readonly Buffer[]
-}
-
-const writeTbs = (parts: TbsParts): Buffer =>
-  sequence(
-    version3,
-    integer(parts.serial),
-    parts.algorithmDer,
-    parts.issuerDer,
-    sequence(time(parts.notBefore), time(parts.notAfter)),
-    parts.subjectDer,
-    parts.spkiDer,
-    explicit(3, writeExtensions(parts.extensions)),
-  )
-
-const signTbs = async (tbs: Buffer, signer: Signer): Promise<Buffer> =>
-  sequence(tbs, signer.algorithmDer, bitString(await signer.sign(tbs)))
 
 const usageCache = new Map<string, Buffer>()
 
@@ -281,6 +235,7 @@ export const openAuthority = ({
 
   return {
     certPem: ca.pem,
+    certDer: ca.der,
     chainPem,
     commonName: ca.commonName,
     subjectDer: ca.subjectDer,

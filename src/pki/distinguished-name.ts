@@ -42,6 +42,27 @@ export const writeName = ({ commonName, organization = "" }: { commonName: strin
     ...(commonName === "" ? [] : [attribute(commonNameOid, commonName)]),
   )
 
+export interface SubjectParts {
+  readonly commonName: string
+  readonly organization: readonly string[]
+  readonly organizationalUnit: readonly string[]
+  /** Two letters each (ISO 3166). */
+  readonly country: readonly string[]
+  readonly locality: readonly string[]
+  readonly province: readonly string[]
+}
+
+/** A subject of several kinds of attributes, the widest first. Characters and lengths are for the caller to check. */
+export const writeSubject = (parts: SubjectParts): Buffer =>
+  sequence(
+    ...parts.country.map((text) => attribute(oid("2.5.4.6"), text.toUpperCase())),
+    ...parts.province.map((text) => attribute(oid("2.5.4.8"), text)),
+    ...parts.locality.map((text) => attribute(oid("2.5.4.7"), text)),
+    ...parts.organization.map((text) => attribute(organizationOid, text)),
+    ...parts.organizationalUnit.map((text) => attribute(oid("2.5.4.11"), text)),
+    attribute(commonNameOid, parts.commonName),
+  )
+
 /** All common names, most specific last. */
 export const commonNamesOf = (name: NameAttribute[][]): string[] =>
   name.flat().flatMap(({ oid: type, text }) => (type === oids.commonName && text !== null ? [text] : []))

@@ -10,8 +10,8 @@ const javaTrust = "2.16.840.1.113894.746875.1.1"
 const anyUsage = "2.5.29.37.0"
 const friendlyName = "1.2.840.113549.1.9.20"
 const certificateBag = "1.2.840.113549.1.12.10.1.3"
-/** Of the key that is derived from the password; openssl and keytool use as few or fewer. */
-const iterations = 100_000
+/** As keytool does. What is inside is public, and the key of the MAC is derived on the event loop. */
+const iterations = 10_000
 
 export interface TrustedCertificate {
   readonly der: Buffer
@@ -29,7 +29,7 @@ export const buildTrustStore = async (
   const bagOf = ({ der, alias }: TrustedCertificate) =>
     new pkijs.SafeBag({
       bagId: certificateBag,
-      bagValue: new pkijs.CertBag({ parsedValue: pkijs.Certificate.fromBER(der) }),
+      bagValue: new pkijs.CertBag({ parsedValue: pkijs.Certificate.fromBER(new Uint8Array(der)) }),
       bagAttributes: [
         new pkijs.Attribute({ type: friendlyName, values: [new asn1js.BmpString({ value: alias })] }),
         new pkijs.Attribute({ type: javaTrust, values: [new asn1js.ObjectIdentifier({ value: anyUsage })] }),
@@ -38,9 +38,7 @@ export const buildTrustStore = async (
   const secret = new Uint8Array(Buffer.from(password, "utf8")).buffer
   const authenticatedSafe = new pkijs.AuthenticatedSafe({
     parsedValue: {
-      safeContents: [
-        { privacyMode: 1, value: new pkijs.SafeContents({ safeBags: certificates.map(bagOf) }) },
-      ],
+      safeContents: [{ privacyMode: 1, value: new pkijs.SafeContents({ safeBags: certificates.map(bagOf) }) }],
     },
   })
   await authenticatedSafe.makeInternalValues({

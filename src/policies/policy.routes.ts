@@ -1,13 +1,14 @@
 /** Routes under /api/v1/policies. */
 import { Hono } from "hono"
 import { type ApiEnv, input, operation } from "../server/operation"
-import { cursorAnswer, cursorPageOf, listAnswer, PageQuery, rangeOf } from "../server/paging"
+import { pagedAnswer, sliceOf } from "../server/paging"
 import { IdParam } from "../server/resource.schema"
 import {
   NewPolicyRuleBody,
   PolicyRuleAnswer,
   PolicyRuleListAnswer,
   PolicyRulePatchBody,
+  PolicyRuleQuery,
   policyRuleAnswer,
   ViolationListAnswer,
   ViolationQuery,
@@ -20,11 +21,10 @@ export const policyRoutes = (policies: PolicyService) =>
     .get(
       "/",
       operation({ id: "list_policies", summary: "List policy rules", role: "viewer", returns: PolicyRuleListAnswer }),
-      input("query", PageQuery),
+      input("query", PolicyRuleQuery),
       async (c) => {
-        const page = c.req.valid("query")
-        const { rows, total } = await policies.list(rangeOf(page))
-        return c.json(listAnswer(rows.map(policyRuleAnswer), total, page))
+        const query = c.req.valid("query")
+        return c.json(pagedAnswer(query, await policies.list({ search: query.q }, sliceOf(query)), policyRuleAnswer))
       },
     )
     .post(
@@ -33,6 +33,7 @@ export const policyRoutes = (policies: PolicyService) =>
         id: "create_policy",
         summary: "Create a policy rule",
         role: "operator",
+        errors: { 409: "The name or the id is taken" },
         returns: PolicyRuleAnswer,
         status: 201,
       }),
@@ -47,7 +48,13 @@ export const policyRoutes = (policies: PolicyService) =>
     )
     .put(
       "/:id",
-      operation({ id: "update_policy", summary: "Change a policy rule", role: "operator", returns: PolicyRuleAnswer }),
+      operation({
+        id: "update_policy",
+        summary: "Change a policy rule",
+        role: "operator",
+        errors: { 409: "Another rule has the name" },
+        returns: PolicyRuleAnswer,
+      }),
       input("param", IdParam),
       input("json", PolicyRulePatchBody),
       async (c) => {
@@ -77,12 +84,6 @@ export const policyRoutes = (policies: PolicyService) =>
       async (c) => {
         const query = c.req.valid("query")
         const filter = { ruleId: c.req.valid("param").id, search: query.q }
-        const cursorPage = cursorPageOf(query)
-        if (cursorPage !== null) {
-          const { rows, total } = await policies.violationsAfter(filter, cursorPage.after, cursorPage.pageSize + 1)
-          return c.json(cursorAnswer(rows, total, cursorPage, violationAnswer))
-        }
-        const { rows, total } = await policies.violations(filter, rangeOf(query))
-        return c.json(listAnswer(rows.map(violationAnswer), total, query))
+        return c.json(pagedAnswer(query, await policies.violations(filter, sliceOf(query)), violationAnswer))
       },
     )

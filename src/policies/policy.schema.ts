@@ -1,6 +1,6 @@
 /** Policy rules and their violations on the wire. */
 import * as v from "valibot"
-import { cursorListOf, cursorParams, listOf, pageParams } from "../server/paging"
+import { listParams, pagedListOf } from "../server/paging"
 import { ChosenId, mapOf, ResourceName, withoutUndefined } from "../server/resource.schema"
 import { requiredTime, WireTime } from "../server/wire"
 import type { NewPolicyRule, PolicyRulePatch } from "./policy.service"
@@ -52,7 +52,9 @@ export const PolicyRuleAnswer = v.pipe(
   v.metadata({ ref: "PolicyRule" }),
 )
 
-export const PolicyRuleListAnswer = listOf(PolicyRuleAnswer)
+export const PolicyRuleListAnswer = pagedListOf(PolicyRuleAnswer)
+
+export const PolicyRuleQuery = v.object(listParams(["id", "name", "type"]))
 
 export const policyRuleAnswer = (rule: PolicyRuleRow) => ({
   id: rule.id,
@@ -65,11 +67,7 @@ export const policyRuleAnswer = (rule: PolicyRuleRow) => ({
   updated_at: requiredTime(rule.updatedAt),
 })
 
-export const ViolationQuery = v.object({
-  q: v.optional(v.pipe(v.string(), v.description("Text in the message or the certificate's id"))),
-  ...pageParams,
-  ...cursorParams,
-})
+export const ViolationQuery = v.object(listParams(["id", "certificate_id", "message"]))
 
 const ViolationAnswer = v.pipe(
   v.object({
@@ -83,7 +81,7 @@ const ViolationAnswer = v.pipe(
   v.metadata({ ref: "PolicyViolation" }),
 )
 
-export const ViolationListAnswer = v.union([listOf(ViolationAnswer), cursorListOf(ViolationAnswer)])
+export const ViolationListAnswer = pagedListOf(ViolationAnswer)
 
 export const violationAnswer = (violation: ViolationRow) => ({
   id: violation.id,

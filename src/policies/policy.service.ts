@@ -4,6 +4,7 @@ import type { AuditService } from "../audit/audit.service"
 import type { Clock } from "../clock"
 import type { Db } from "../db/db"
 import { newId } from "../db/ids"
+import type { Slice, TextFilter } from "../db/listing"
 import { explainRefusals } from "../db/refusals"
 import { AppError } from "../errors"
 import type { PolicyRuleRow, PolicyStore, ViolationFilter } from "./policy.store"
@@ -53,26 +54,16 @@ export const policyService = ({ db, policies, violations, audit, clock, onRowErr
   return {
     get,
 
-    /** Newest first. `total` counts all rules. */
-    async list(range: { limit: number; offset: number }) {
-      const [rows, total] = await Promise.all([policies.list(range), policies.total()])
+    /** Newest first. `total` counts all rules that match. */
+    async list(filter: TextFilter, slice: Slice) {
+      const [rows, total] = await Promise.all([policies.list(filter, slice), policies.total(filter)])
       return { rows, total }
     },
 
     /** Newest first. @throws AppError `not_found` */
-    async violations(filter: ViolationFilter, range: { limit: number; offset: number }) {
+    async violations(filter: ViolationFilter, slice: Slice) {
       await get(filter.ruleId)
-      const [rows, total] = await Promise.all([policies.violations(filter, range), policies.totalViolations(filter)])
-      return { rows, total }
-    },
-
-    /** Newest first, from after a row on. @throws AppError `not_found` */
-    async violationsAfter(filter: ViolationFilter, after: { createdAt: Date; id: string } | null, limit: number) {
-      await get(filter.ruleId)
-      const [rows, total] = await Promise.all([
-        policies.violationsAfter(filter, after, limit),
-        policies.totalViolations(filter),
-      ])
+      const [rows, total] = await Promise.all([policies.violations(filter, slice), policies.totalViolations(filter)])
       return { rows, total }
     },
 

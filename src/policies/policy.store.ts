@@ -1,25 +1,26 @@
 /** SQL of policy rules and their violations. */
-import { and, asc, count, desc, eq, gt, inArray, type SQL, sql } from "drizzle-orm"
+import { and, asc, count, eq, gt, inArray, type SQL, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
-import { containsText, olderThan } from "../db/list-filters"
+import { listing, type Slice, type TextFilter } from "../db/listing"
 import { forUpdate, keepUndeleted } from "../db/locking"
+import { rowCounts } from "../db/row-counts"
 import type { Tables } from "../db/tables/tables"
 
 export type PolicyRuleRow = Tables["policyRules"]["$inferSelect"]
 export type ViolationRow = Tables["policyViolations"]["$inferSelect"]
 
-export interface ViolationFilter {
+export interface ViolationFilter extends TextFilter {
   readonly ruleId: string
-  /** Text in the message or the certificate's id. */
-  readonly search?: string
 }
 
 /** Rows per INSERT: six parameters each, below SQLite's 32,766. */
 const insertChunk = 1000
 
-export const policyStore = ({ t, read, skipLocked }: Db) => {
+export const policyStore = ({ t, read, scan, skipLocked }: Db) => {
   const { policyRules: rules, policyViolations: violations, certificates, certificateVersions: versions } = t
 
+  const counts = rowCounts({ t, read })
+  const readerFor = ({ search }: ViolationFilter) => (listedViolations.matches(search) === undefined ? read : scan)
   const subjectColumns = {
     id: certificates.id,
     status: certificates.status,
@@ -29,8 +30,14 @@ export const policyStore = ({ t, read, skipLocked }: Db) => {
     tags: certificates.tags,
     expiresAt: certificates.expiresAt,
   }
+  const listedRules = listing({ id: rules.id, time: rules.createdAt, text: [rules.id, rules.name, rules.type] })
+  const listedViolations = listing({
+    id: violations.id,
+    time: violations.createdAt,
+    text: [violations.id, violations.certificateId, violations.message],
+  })
   const violationFilter = ({ ruleId, search }: ViolationFilter): SQL | undefined =>
-    and(eq(violations.ruleId, ruleId), containsText(search, [violations.message, violations.certificateId]))
+    and(eq(violations.ruleId, ruleId), listedViolations.matches(search))
   const subjectsWhere = (query: Query | Tx, where: SQL | undefined) =>
     query.select(subjectColumns).from(certificates).where(where).orderBy(asc(certificates.id))
 
@@ -42,11 +49,11 @@ export const policyStore = ({ t, read, skipLocked }: Db) => {
 
   return {
     /** Newest first. */
-    list: ({ limit, offset }: { limit: number; offset: number }) =>
-      read.select().from(rules).orderBy(desc(rules.createdAt), desc(rules.id)).limit(limit).offset(offset),
+    list: ({ search }: TextFilter, slice: Slice) =>
+      listedRules.read(read.select().from(rules), listedRules.matches(search), slice),
 
-    async total(): Promise<number> {
-      const [row] = await read.select({ n: count() }).from(rules)
+    async total({ search }: TextFilter): Promise<number> {
+      const [row] = await read.select({ n: count() }).from(rules).where(listedRules.matches(search))
       return row?.n ?? 0
     },
 
@@ -109,25 +116,13 @@ export const policyStore = ({ t, read, skipLocked }: Db) => {
         .where(inArray(violations.certificateId, [...certificateIds])),
 
     /** Newest first. */
-    violations: (filter: ViolationFilter, { limit, offset }: { limit: number; offset: number }) =>
-      read
-        .select()
-        .from(violations)
-        .where(violationFilter(filter))
-        .orderBy(desc(violations.createdAt), desc(violations.id))
-        .limit(limit)
-        .offset(offset),
-
-    violationsAfter: (filter: ViolationFilter, after: { createdAt: Date; id: string } | null, limit: number) =>
-      read
-        .select()
-        .from(violations)
-        .where(and(violationFilter(filter), olderThan(after, violations.createdAt, violations.id)))
-        .orderBy(desc(violations.createdAt), desc(violations.id))
-        .limit(limit),
+    violations: (filter: ViolationFilter, slice: Slice) =>
+      listedViolations.read(readerFor(filter).select().from(violations), violationFilter(filter), slice),
 
     async totalViolations(filter: ViolationFilter): Promise<number> {
-      const [row] = await read.select({ n: count() }).from(violations).where(violationFilter(filter))
+      const { search, ruleId } = filter
+      if (listedViolations.matches(search) === undefined) return await counts.total("violations", { ruleId })
+      const [row] = await scan.select({ n: count() }).from(violations).where(violationFilter(filter))
       return row?.n ?? 0
     },
 

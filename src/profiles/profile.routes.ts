@@ -1,9 +1,16 @@
 /** Routes under /api/v1/profiles. */
 import { Hono } from "hono"
 import { type ApiEnv, input, operation } from "../server/operation"
-import { listAnswer, PageQuery, rangeOf } from "../server/paging"
+import { pagedAnswer, sliceOf } from "../server/paging"
 import { IdParam } from "../server/resource.schema"
-import { NewProfileBody, ProfileAnswer, ProfileListAnswer, ProfilePatchBody, profileAnswer } from "./profile.schema"
+import {
+  NewProfileBody,
+  ProfileAnswer,
+  ProfileListAnswer,
+  ProfilePatchBody,
+  ProfileQuery,
+  profileAnswer,
+} from "./profile.schema"
 import type { ProfileService } from "./profile.service"
 
 export const profileRoutes = (profiles: ProfileService) =>
@@ -11,11 +18,10 @@ export const profileRoutes = (profiles: ProfileService) =>
     .get(
       "/",
       operation({ id: "list_profiles", summary: "List profiles", role: "viewer", returns: ProfileListAnswer }),
-      input("query", PageQuery),
+      input("query", ProfileQuery),
       async (c) => {
-        const page = c.req.valid("query")
-        const { rows, total } = await profiles.list(rangeOf(page))
-        return c.json(listAnswer(rows.map(profileAnswer), total, page))
+        const query = c.req.valid("query")
+        return c.json(pagedAnswer(query, await profiles.list({ search: query.q }, sliceOf(query)), profileAnswer))
       },
     )
     .post(
@@ -24,6 +30,7 @@ export const profileRoutes = (profiles: ProfileService) =>
         id: "create_profile",
         summary: "Create a profile",
         role: "operator",
+        errors: { 409: "The name or the id is taken" },
         returns: ProfileAnswer,
         status: 201,
       }),
@@ -38,7 +45,13 @@ export const profileRoutes = (profiles: ProfileService) =>
     )
     .put(
       "/:id",
-      operation({ id: "update_profile", summary: "Change a profile", role: "operator", returns: ProfileAnswer }),
+      operation({
+        id: "update_profile",
+        summary: "Change a profile",
+        role: "operator",
+        errors: { 409: "Another profile has the name" },
+        returns: ProfileAnswer,
+      }),
       input("param", IdParam),
       input("json", ProfilePatchBody),
       async (c) =>
@@ -46,7 +59,12 @@ export const profileRoutes = (profiles: ProfileService) =>
     )
     .delete(
       "/:id",
-      operation({ id: "delete_profile", summary: "Delete a profile", role: "operator" }),
+      operation({
+        id: "delete_profile",
+        summary: "Delete a profile",
+        role: "operator",
+        errors: { 409: "Approvals were asked for under it" },
+      }),
       input("param", IdParam),
       async (c) => {
         await profiles.remove(c.req.valid("param").id, c.get("actor"))

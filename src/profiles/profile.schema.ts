@@ -2,7 +2,8 @@
 import * as v from "valibot"
 import type { KeyRule } from "../db/tables/issuance.tables"
 import { AppError } from "../errors"
-import { listOf } from "../server/paging"
+import { documentedAs } from "../server/json-schema"
+import { listParams, pagedListOf } from "../server/paging"
 import { ChosenId, ResourceName, withoutUndefined } from "../server/resource.schema"
 import { requiredTime, WireTime, withoutAbsent } from "../server/wire"
 import { compileNamePattern, compileSpiffePattern, type NameMatcher } from "./name-pattern"
@@ -59,9 +60,13 @@ const settings = {
   allowed_key_algorithms: KeyRules,
   max_ttl_seconds: size(0, 3_153_600_000),
   allowed_ekus: Ekus,
-  required_san_patterns: v.pipe(v.array(v.pipe(v.string(), compiles(compileNamePattern))), v.maxLength(100)),
+  required_san_patterns: v.pipe(
+    v.array(v.pipe(v.string(), documentedAs({ type: "string", format: "name-pattern" }), compiles(compileNamePattern))),
+    v.maxLength(100),
+  ),
   spiffe_uri_pattern: v.pipe(
     v.string(),
+    documentedAs({ type: "string", format: "spiffe-pattern" }),
     compiles((pattern) => (pattern === "" ? () => true : compileSpiffePattern(pattern))),
   ),
   allow_short_lived: v.boolean(),
@@ -136,7 +141,9 @@ export const ProfileAnswer = v.pipe(
   v.metadata({ ref: "Profile" }),
 )
 
-export const ProfileListAnswer = listOf(ProfileAnswer)
+export const ProfileListAnswer = pagedListOf(ProfileAnswer)
+
+export const ProfileQuery = v.object(listParams(["id", "name", "description"]))
 
 export const profileAnswer = (profile: ProfileRow) =>
   withoutAbsent({

@@ -4,6 +4,7 @@ import type { AuditService } from "../audit/audit.service"
 import type { Clock } from "../clock"
 import type { Db } from "../db/db"
 import { newId } from "../db/ids"
+import type { Slice, TextFilter } from "../db/listing"
 import { explainRefusals } from "../db/refusals"
 import { AppError } from "../errors"
 import type { ProfileRow, ProfileStore } from "./profile.store"
@@ -35,13 +36,15 @@ const demandConsistency = ({ allowShortLived, maxTtlSeconds }: Lifetime): void =
 }
 
 const notFound = (id: string) => new AppError("not_found", `profile ${id} does not exist`)
+const stillAsked = (id: string) =>
+  new AppError("conflict", `profile ${id} cannot be deleted: approval requests point to it; it can be disabled`)
 const nameTaken = (name: string | undefined, id?: string) =>
   new AppError("conflict", `a profile with the name "${name}"${id ? ` or the id "${id}"` : ""} exists already`)
 
 export const profileService = ({ db, profiles, audit, clock }: Deps) => ({
-  /** Newest first. `total` counts all profiles. */
-  async list(range: { limit: number; offset: number }) {
-    const [rows, total] = await Promise.all([profiles.list(range), profiles.total()])
+  /** Newest first. `total` counts all profiles that match. */
+  async list(filter: TextFilter, slice: Slice) {
+    const [rows, total] = await Promise.all([profiles.list(filter, slice), profiles.total(filter)])
     return { rows, total }
   },
 
@@ -50,6 +53,9 @@ export const profileService = ({ db, profiles, audit, clock }: Deps) => ({
     if (profile === null) throw notFound(id)
     return profile
   },
+
+  /** null when there is none. */
+  find: (id: string): Promise<ProfileRow | null> => profiles.get(id),
 
   /** Fails with `conflict` when the name or the id is taken. */
   async create({ id, ...settings }: NewProfile, actor: Actor): Promise<ProfileRow> {
@@ -83,12 +89,17 @@ export const profileService = ({ db, profiles, audit, clock }: Deps) => ({
       }),
     ),
 
-  /** Certificates and renewal policies that name it go on without. */
+  /**
+   * Certificates and renewal policies that name it go on without.
+   * @throws AppError `not_found`; `conflict` approvals were asked for under it: their record keeps it
+   */
   remove: (id: string, actor: Actor): Promise<void> =>
-    db.transaction(async (tx) => {
-      if (!(await profiles.remove(tx, id))) throw notFound(id)
-      await audit.append(tx, { action: "delete_profile", actor, resourceType: "profile", resourceId: id })
-    }),
+    explainRefusals({ reference: () => stillAsked(id) }, () =>
+      db.transaction(async (tx) => {
+        if (!(await profiles.remove(tx, id))) throw notFound(id)
+        await audit.append(tx, { action: "delete_profile", actor, resourceType: "profile", resourceId: id })
+      }),
+    ),
 })
 
 export type ProfileService = ReturnType<typeof profileService>

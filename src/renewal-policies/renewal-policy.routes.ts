@@ -1,13 +1,14 @@
 /** Routes under /api/v1/renewal-policies. */
 import { Hono } from "hono"
 import { type ApiEnv, input, operation } from "../server/operation"
-import { listAnswer, PageQuery, rangeOf } from "../server/paging"
+import { pagedAnswer, sliceOf } from "../server/paging"
 import { IdParam } from "../server/resource.schema"
 import {
   NewRenewalPolicyBody,
   RenewalPolicyAnswer,
   RenewalPolicyListAnswer,
   RenewalPolicyPatchBody,
+  RenewalPolicyQuery,
   renewalPolicyAnswer,
 } from "./renewal-policy.schema"
 import type { RenewalPolicyService } from "./renewal-policy.service"
@@ -22,11 +23,10 @@ export const renewalPolicyRoutes = (policies: RenewalPolicyService) =>
         role: "viewer",
         returns: RenewalPolicyListAnswer,
       }),
-      input("query", PageQuery),
+      input("query", RenewalPolicyQuery),
       async (c) => {
-        const page = c.req.valid("query")
-        const { rows, total } = await policies.list(rangeOf(page))
-        return c.json(listAnswer(rows.map(renewalPolicyAnswer), total, page))
+        const query = c.req.valid("query")
+        return c.json(pagedAnswer(query, await policies.list({ search: query.q }, sliceOf(query)), renewalPolicyAnswer))
       },
     )
     .post(
@@ -35,6 +35,7 @@ export const renewalPolicyRoutes = (policies: RenewalPolicyService) =>
         id: "create_renewal_policy",
         summary: "Create a renewal policy",
         role: "operator",
+        errors: { 409: "The name or the id is taken" },
         returns: RenewalPolicyAnswer,
         status: 201,
       }),
@@ -58,6 +59,7 @@ export const renewalPolicyRoutes = (policies: RenewalPolicyService) =>
         id: "update_renewal_policy",
         summary: "Change a renewal policy",
         role: "operator",
+        errors: { 409: "Another policy has the name" },
         returns: RenewalPolicyAnswer,
       }),
       input("param", IdParam),
@@ -69,7 +71,12 @@ export const renewalPolicyRoutes = (policies: RenewalPolicyService) =>
     )
     .delete(
       "/:id",
-      operation({ id: "delete_renewal_policy", summary: "Delete a renewal policy", role: "operator" }),
+      operation({
+        id: "delete_renewal_policy",
+        summary: "Delete a renewal policy",
+        role: "operator",
+        errors: { 409: "Certificates use it" },
+      }),
       input("param", IdParam),
       async (c) => {
         await policies.remove(c.req.valid("param").id, c.get("actor"))

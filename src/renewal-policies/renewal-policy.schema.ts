@@ -1,7 +1,8 @@
 /** Renewal policies on the wire. Rows with values outside these ranges stay readable: they were written by older versions. */
 import * as v from "valibot"
-import { listOf } from "../server/paging"
-import { ChosenId, OptionalReference, ResourceName, withoutUndefined } from "../server/resource.schema"
+import { documentedAs } from "../server/json-schema"
+import { listParams, pagedListOf } from "../server/paging"
+import { ChosenId, mapOf, OptionalReference, ResourceName, withoutUndefined } from "../server/resource.schema"
 import { requiredTime, WireTime, withoutAbsent } from "../server/wire"
 import type { NewRenewalPolicy, RenewalPolicyPatch } from "./renewal-policy.service"
 import type { RenewalPolicyRow } from "./renewal-policy.store"
@@ -16,13 +17,14 @@ const Thresholds = v.pipe(
   v.maxLength(366),
   v.transform((days) => [...new Set(days)].sort((a, b) => b - a)),
 )
-const Channels = v.record(v.picklist(tiers), v.array(v.picklist(channels)))
-const Severities = v.record(
+const Channels = mapOf(v.array(v.picklist(channels)), v.picklist(tiers))
+const Severities = mapOf(
+  v.picklist(tiers),
   v.pipe(
     v.string(),
+    documentedAs({ type: "string", pattern: "^([0-9]{1,2}|[0-2][0-9]{2}|3[0-5][0-9]|36[0-5])$" }),
     v.check((day) => /^\d{1,3}$/.test(day) && Number(day) <= 365, "must be days between 0 and 365"),
   ),
-  v.picklist(tiers),
 )
 
 const settings = {
@@ -92,7 +94,9 @@ export const RenewalPolicyAnswer = v.pipe(
   v.metadata({ ref: "RenewalPolicy" }),
 )
 
-export const RenewalPolicyListAnswer = listOf(RenewalPolicyAnswer)
+export const RenewalPolicyListAnswer = pagedListOf(RenewalPolicyAnswer)
+
+export const RenewalPolicyQuery = v.object(listParams(["id", "name"]))
 
 const unlessEmpty = <T extends object>(map: T): T | undefined => (Object.keys(map).length === 0 ? undefined : map)
 

@@ -3,6 +3,7 @@ import type { Actor } from "../access/actor"
 import type { AuditService } from "../audit/audit.service"
 import type { Clock } from "../clock"
 import type { Db, Tx } from "../db/db"
+import type { Slice, TextFilter } from "../db/listing"
 import { explainRefusals } from "../db/refusals"
 import { AppError } from "../errors"
 import type { RenewalPolicyRow, RenewalPolicyStore } from "./renewal-policy.store"
@@ -56,9 +57,9 @@ export const renewalPolicyService = ({ db, policies, audit, clock, onPolicyChang
   }
 
   return {
-    /** By name. `total` counts all policies. */
-    async list(range: { limit: number; offset: number }) {
-      const [rows, total] = await Promise.all([policies.list(range), policies.total()])
+    /** By name. `total` counts all policies that match. */
+    async list(filter: TextFilter, slice: Slice) {
+      const [rows, total] = await Promise.all([policies.list(filter, slice), policies.total(filter)])
       return { rows, total }
     },
 

@@ -5,6 +5,17 @@
  */
 import { isIssuing, isOpen, mayRetry } from "../jobs/job.machine"
 import type { JobRow } from "../jobs/job.store"
+import type { RolloutRow } from "./rollout.store"
+
+export type RolloutState = RolloutRow["state"]
+
+const moves: Readonly<Record<RolloutState, readonly RolloutState[]>> = {
+  running: ["halted", "done"],
+  halted: [],
+  done: [],
+}
+
+export const canMove = (from: RolloutState, to: RolloutState): boolean => moves[from].includes(to)
 
 /** How long a completed deployment may stay unverified before the next wave is given up. */
 export const verificationPatienceMs = 10 * 60_000

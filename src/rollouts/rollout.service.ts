@@ -11,7 +11,7 @@ import { AppError } from "../errors"
 import { mayRetry } from "../jobs/job.machine"
 import type { JobRow, JobStore } from "../jobs/job.store"
 import type { JobQueue } from "../jobs/job-queue.service"
-import { nextStep, waveOf } from "./rollout.machine"
+import { canMove, nextStep, waveOf } from "./rollout.machine"
 import type { RolloutRow, RolloutStore } from "./rollout.store"
 
 /** A target that a certificate goes to, with the agent that serves it. */
@@ -28,12 +28,15 @@ export const oneWave: PlanWaves = (_certificateId, targetIds) => [[...targetIds]
 
 interface Deps {
   rollouts: RolloutStore
-  jobs: Pick<JobStore, "ofRollout">
+  jobs: Pick<JobStore, "ofRollout" | "ofRollouts">
   queue: Pick<JobQueue, "move" | "release" | "hold" | "endRetries">
   audit: Pick<AuditService, "append">
   clock: Clock
   planWaves: PlanWaves
 }
+
+/** Why a deployment of a later wave waits. */
+const holdReason = (wave: number, waves: number): string => `waits until wave ${wave + 1} of ${waves} is verified`
 
 export const rolloutService = ({ rollouts, jobs, queue, audit, clock, planWaves }: Deps) => ({
   /**
@@ -41,26 +44,48 @@ export const rolloutService = ({ rollouts, jobs, queue, audit, clock, planWaves 
    * The caller holds the certificate's lock.
    */
   async join(tx: Tx, certificateId: string, places: readonly Place[]): Promise<RolloutRow> {
-    const waves = planWaves(
-      certificateId,
-      places.map((place) => place.targetId),
+    const [joined] = await this.joinAll(tx, [{ certificateId, places }])
+    if (joined === undefined) throw new AppError("internal", `certificate ${certificateId} has no roll-out`)
+    return joined.rollout
+  },
+
+  /** `join` for several certificates, in their order. `isNew`: it holds nothing yet, so there is nothing to bring forward. */
+  async joinAll(
+    tx: Tx,
+    runs: readonly { readonly certificateId: string; readonly places: readonly Place[] }[],
+  ): Promise<{ readonly rollout: RolloutRow; readonly isNew: boolean }[]> {
+    const running = await rollouts.runningOf(
+      tx,
+      runs.map((run) => run.certificateId),
     )
-    const running = await rollouts.running(tx, certificateId)
-    if (running !== null) {
-      await rollouts.setWaves(tx, running.id, waves)
-      return { ...running, waves }
+    const joined: { rollout: RolloutRow; isNew: boolean }[] = []
+    for (const { certificateId, places } of runs) {
+      const waves = planWaves(
+        certificateId,
+        places.map((place) => place.targetId),
+      )
+      const known = running.get(certificateId)
+      if (known !== undefined) {
+        await rollouts.setWaves(tx, known.id, waves)
+        joined.push({ rollout: { ...known, waves }, isNew: false })
+        continue
+      }
+      const createdAt = clock.now()
+      const rollout: RolloutRow = {
+        id: newId("ro-"),
+        certificateId,
+        state: "running",
+        waves,
+        createdAt,
+        finishedAt: null,
+      }
+      joined.push({ rollout, isNew: true })
     }
-    const rollout: RolloutRow = {
-      id: newId("ro-"),
-      certificateId,
-      state: "running",
-      waves,
-      createdAt: clock.now(),
-      finishedAt: null,
+    const fresh = joined.flatMap(({ rollout, isNew }) => (isNew ? [rollout] : []))
+    if ((await rollouts.insertAll(tx, fresh)) < fresh.length) {
+      throw new AppError("conflict", "another roll-out of the same certificate has begun")
     }
-    const inserted = await rollouts.insert(tx, rollout)
-    if (inserted === null) throw new AppError("conflict", `another roll-out of certificate ${certificateId} has begun`)
-    return inserted
+    return joined
   },
 
   /** The roll-out a finished issuance belongs to; null when it was halted, so nothing more goes out. */
@@ -84,7 +109,7 @@ export const rolloutService = ({ rollouts, jobs, queue, audit, clock, planWaves 
    */
   async advance(tx: Tx, rolloutId: string, places: readonly Place[]): Promise<void> {
     const rollout = await rollouts.get(tx, rolloutId)
-    if (rollout === null || rollout.state !== "running") return
+    if (rollout === null || !canMove(rollout.state, "done")) return
     const all = await jobs.ofRollout(tx, rolloutId)
     const step = nextStep({
       waves: rollout.waves,
@@ -102,7 +127,7 @@ export const rolloutService = ({ rollouts, jobs, queue, audit, clock, planWaves 
           if (wave(job) <= step.wave) {
             if (job.hold !== null) await queue.release(tx, job)
           } else {
-            const reason = `waits until wave ${step.wave + 1} of ${rollout.waves.length} is verified`
+            const reason = holdReason(step.wave, rollout.waves.length)
             if (job.hold !== reason) await queue.hold(tx, job, reason)
           }
         }
@@ -149,6 +174,23 @@ export const rolloutService = ({ rollouts, jobs, queue, audit, clock, planWaves 
 
   running: rollouts.running,
   stillRunning: rollouts.stillRunning,
+
+  /** Those of the roll-outs that `advance` would change. `placesOf` gives the targets that a certificate goes to at present. */
+  async inNeed(running: readonly RolloutRow[], placesOf: (certificateId: string) => readonly Place[]) {
+    const all = Map.groupBy(await jobs.ofRollouts(running.map((rollout) => rollout.id)), ({ rolloutId }) => rolloutId)
+    const now = clock.now()
+    return running.filter(({ id, certificateId, waves }) => {
+      const own = all.get(id) ?? []
+      const places = new Map(placesOf(certificateId).map((place) => [place.targetId, place.agentId]))
+      const step = nextStep({ waves, jobs: own, places, now })
+      if (step.kind !== "wait") return true
+      return own.some((job) => {
+        if (job.type !== "Deployment" || job.status !== "Pending" || job.wave === null) return false
+        const mayGo = waveOf(waves, job.targetId ?? "") <= step.wave
+        return job.hold !== (mayGo ? null : holdReason(step.wave, waves.length))
+      })
+    })
+  },
 })
 
 export type RolloutService = ReturnType<typeof rolloutService>

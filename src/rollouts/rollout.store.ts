@@ -1,10 +1,10 @@
 /** SQL of roll-outs. */
-import { and, asc, eq } from "drizzle-orm"
+import { and, asc, eq, inArray, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
 import type { Tables } from "../db/tables/tables"
 
 export type RolloutRow = Tables["rollouts"]["$inferSelect"]
-export type NewRollout = Tables["rollouts"]["$inferInsert"]
+type NewRollout = Tables["rollouts"]["$inferInsert"]
 
 export const rolloutStore = ({ t, read }: Db) => ({
   async get(tx: Tx | Query, id: string): Promise<RolloutRow | null> {
@@ -19,9 +19,24 @@ export const rolloutStore = ({ t, read }: Db) => ({
     return rows[0] ?? null
   },
 
-  /** null when another one is running for the certificate. */
-  async insert(tx: Tx, rollout: NewRollout): Promise<RolloutRow | null> {
-    return (await tx.insert(t.rollouts).values(rollout).onConflictDoNothing().returning())[0] ?? null
+  /** Those under way, by certificate. */
+  async runningOf(tx: Tx, certificateIds: readonly string[]): Promise<Map<string, RolloutRow>> {
+    const rows = await tx
+      .select()
+      .from(t.rollouts)
+      .where(and(inArray(t.rollouts.certificateId, [...certificateIds]), eq(t.rollouts.state, "running")))
+    return new Map(rows.map((row) => [row.certificateId, row]))
+  },
+
+  /** How many were stored: not those of certificates of which another one is running. */
+  async insertAll(tx: Tx, added: readonly NewRollout[]): Promise<number> {
+    if (added.length === 0) return 0
+    const stored = await tx
+      .insert(t.rollouts)
+      .values([...added])
+      .onConflictDoNothing()
+      .returning({ id: t.rollouts.id })
+    return stored.length
   },
 
   /** False when it was no longer running. */
@@ -39,11 +54,19 @@ export const rolloutStore = ({ t, read }: Db) => ({
   },
 
   /** Running ones, oldest first, for the pass that finds what nobody woke up. */
-  stillRunning: (limit: number) =>
+  stillRunning: (after: { createdAt: Date; id: string } | null, limit: number): Promise<RolloutRow[]> =>
     read
-      .select({ id: t.rollouts.id, certificateId: t.rollouts.certificateId })
+      .select()
       .from(t.rollouts)
-      .where(eq(t.rollouts.state, "running"))
+      .where(
+        and(
+          // In the words of its index.
+          sql`${t.rollouts.state} = 'running'`,
+          after === null
+            ? undefined
+            : sql`(${t.rollouts.createdAt}, ${t.rollouts.id}) > (${sql.param(after.createdAt, t.rollouts.createdAt)}, ${after.id})`,
+        ),
+      )
       .orderBy(asc(t.rollouts.createdAt), asc(t.rollouts.id))
       .limit(limit),
 })

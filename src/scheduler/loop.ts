@@ -45,6 +45,7 @@ export const loopRunner = ({ name, everyMs, timeoutMs, onStart, run }: LoopDefin
       abort.abort()
       reject(new Error(`took longer than ${timeoutMs} ms`))
     }, timeoutMs)
+    log.debug("loop {loop} begins", { loop: name })
     try {
       await Promise.race([run(abort.signal), late])
     } catch (error) {
@@ -52,6 +53,7 @@ export const loopRunner = ({ name, everyMs, timeoutMs, onStart, run }: LoopDefin
       if (!abort.signal.aborted || !isStopped) log.error("loop {loop} failed: {error}", { loop: name, error })
     } finally {
       clearTimeout(timer)
+      log.debug("loop {loop} ends", { loop: name })
     }
   }
 

@@ -5,18 +5,22 @@ import type { AgentService } from "../agents/agent.service"
 import { auditTopic } from "../audit/audit.service"
 import type { SealingService } from "../audit/sealing.service"
 import type { RenewalService } from "../certificates/renewal.service"
+import type { ShortLivedService } from "../certificates/short-lived.service"
 import type { ObservationService } from "../health/observation.service"
 import type { JobProcessor } from "../jobs/job-processor.service"
 import { jobSignals } from "../jobs/job-queue.service"
 import type { DeliveryService } from "../notifications/delivery.service"
 import type { DigestService } from "../notifications/digest.service"
 import { notificationTopic } from "../notifications/notification.service"
+import { type OutboxWorker, outboxTopic } from "../outbox/outbox.service"
 import { policyTopic } from "../policies/policy.service"
 import type { ViolationService } from "../policies/violation.service"
+import type { CrlService } from "../revocation-status/crl.service"
 import type { LoopDefinition } from "./loop"
 
 interface Services {
   renewals: Pick<RenewalService, "checkAll">
+  shortLived: ShortLivedService
   processor: Pick<JobProcessor, "process" | "settleStragglers" | "retry" | "reap">
   agents: Pick<AgentService, "markSilent">
   sealing: Pick<SealingService, "seal">
@@ -24,7 +28,11 @@ interface Services {
   observations: Pick<ObservationService, "thin">
   deliveries: Pick<DeliveryService, "lanes">
   digest: Pick<DigestService, "sendWhenDue">
+  outbox: OutboxWorker
+  crls: Pick<CrlService, "refreshAll">
   violations: Pick<ViolationService, "sweep">
+  /** Adds up what PostgreSQL's writers append; nothing on SQLite. */
+  counters: { fold(signal: AbortSignal): Promise<void> }
 }
 
 interface Intervals {
@@ -33,8 +41,10 @@ interface Intervals {
   readonly jobRetryMs: number
   readonly jobTimeoutMs: number
   readonly agentHealthMs: number
+  readonly shortLivedExpiryMs: number
   readonly notificationProcessMs: number
   readonly notificationRetryMs: number
+  readonly crlGenerationMs: number
   readonly digest: { readonly enabled: boolean; readonly intervalMs: number }
 }
 
@@ -43,7 +53,21 @@ const minuteMs = 60 * secondMs
 const hourMs = 60 * minuteMs
 
 export const loops = (
-  { renewals, processor, agents, sealing, sessions, observations, violations, deliveries, digest }: Services,
+  {
+    renewals,
+    shortLived,
+    processor,
+    agents,
+    sealing,
+    sessions,
+    observations,
+    violations,
+    deliveries,
+    digest,
+    crls,
+    outbox,
+    counters,
+  }: Services,
   intervals: Intervals,
 ): LoopDefinition[] => {
   let hasSealed = false
@@ -51,9 +75,17 @@ export const loops = (
     {
       name: "renewal-check",
       everyMs: intervals.renewalCheckMs,
-      timeoutMs: 5 * minuteMs,
+      // A server that was off for a month has much to catch up on.
+      timeoutMs: 30 * minuteMs,
       onStart: true,
       run: (signal) => renewals.checkAll(signal),
+    },
+    {
+      name: "short-lived-expiry",
+      everyMs: intervals.shortLivedExpiryMs,
+      timeoutMs: minuteMs,
+      onStart: true,
+      run: (signal) => shortLived.expire(signal),
     },
     {
       // As often as the renewal check, and not in it: looking at every certificate must not hold up those that are due.
@@ -82,16 +114,16 @@ export const loops = (
     {
       name: "job-retry",
       everyMs: intervals.jobRetryMs,
-      timeoutMs: 2 * minuteMs,
+      timeoutMs: 15 * minuteMs,
       onStart: true,
       run: (signal) => processor.retry(signal),
     },
     {
       name: "job-timeout",
       everyMs: intervals.jobTimeoutMs,
-      timeoutMs: 2 * minuteMs,
+      timeoutMs: 15 * minuteMs,
       onStart: true,
-      run: () => processor.reap(),
+      run: (signal) => processor.reap(signal),
     },
     {
       name: "agent-health",
@@ -125,6 +157,37 @@ export const loops = (
       timeoutMs: 5 * minuteMs,
       onStart: false,
       run: (signal) => observations.thin(signal),
+    },
+    {
+      // Every list adds up what is not folded yet: the more of it, the longer that takes.
+      name: "row-count-folding",
+      everyMs: 2 * secondMs,
+      timeoutMs: minuteMs,
+      onStart: true,
+      run: (signal) => counters.fold(signal),
+    },
+    {
+      name: "crl-generation",
+      everyMs: intervals.crlGenerationMs,
+      timeoutMs: 5 * minuteMs,
+      onStart: false,
+      run: (signal) => crls.refreshAll(signal),
+    },
+    {
+      name: "outbox",
+      everyMs: 30 * secondMs,
+      // A pass lasts as long as there is something to do; its calls have limits of their own.
+      timeoutMs: 30 * minuteMs,
+      onStart: true,
+      wakeOn: [outboxTopic],
+      run: (signal) => outbox.work(signal),
+    },
+    {
+      name: "outbox-thinning",
+      everyMs: hourMs,
+      timeoutMs: 5 * minuteMs,
+      onStart: false,
+      run: (signal) => outbox.thin(signal),
     },
     // A loop per channel: one that hangs keeps only itself waiting.
     ...deliveries.lanes.flatMap((lane): LoopDefinition[] => [

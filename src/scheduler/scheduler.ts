@@ -34,6 +34,8 @@ export const scheduler = ({ loops, leases, serverId, onSignal, onHeartbeat }: Op
   const unsubscribes = loops.flatMap(({ name, wakeOn = [] }) =>
     wakeOn.map((topic) => onSignal(topic, () => runners.get(name)?.wake())),
   )
+  /** Of the leases this server had last: a fence that has grown means that somebody else had the loop in between. */
+  const fences = new Map<string, number>()
   let timer: ReturnType<typeof setTimeout> | undefined
   let heldUntil = 0
   let isStopped = false
@@ -46,10 +48,20 @@ export const scheduler = ({ loops, leases, serverId, onSignal, onHeartbeat }: Op
   const beat = async (): Promise<void> => {
     const askedAt = performance.now()
     try {
-      const held = new Set((await leases.hold([...runners.keys()], serverId, leaseTtlMs)).map((lease) => lease.loop))
+      const held = new Map(
+        (await leases.hold([...runners.keys()], serverId, leaseTtlMs)).map(({ loop, fence }) => [loop, fence]),
+      )
       heldUntil = askedAt + leaseTtlMs
       if (isStopped) return
-      for (const [name, runner] of runners) held.has(name) ? runner.take() : runner.lose()
+      for (const [name, runner] of runners) {
+        const fence = held.get(name)
+        if (fence === undefined) runner.lose()
+        else {
+          if (fences.get(name) !== fence) log.debug("has loop {loop}, fence {fence}", { loop: name, fence })
+          fences.set(name, fence)
+          runner.take()
+        }
+      }
       await onHeartbeat()
     } catch (error) {
       log.warn("could not renew the leases: {error}", { error })

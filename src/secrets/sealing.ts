@@ -57,13 +57,19 @@ const tryOpen = (key: Buffer, box: Buffer): Buffer | null => {
   }
 }
 
+interface SealerOptions {
+  readonly passphrase: string
+  /** PBKDF2, tens of milliseconds each. */
+  readonly derive?: (passphrase: string, salt: Buffer, rounds: number, bytes: number, digest: string) => Promise<Buffer>
+}
+
 /** Derives the key that this process writes with (a few tens of milliseconds, off the event loop), so that `seal` can be synchronous. */
-export const openSealer = async ({ passphrase }: { readonly passphrase: string }): Promise<Sealer> => {
+export const openSealer = async ({ passphrase, derive = deriveBytes }: SealerOptions): Promise<Sealer> => {
   const keys = new Map<string, Promise<Buffer>>()
 
   const keyFor = (salt: Buffer, rounds: number): Promise<Buffer> => {
     const name = `${rounds} ${salt.toString("hex")}`
-    const key = keys.get(name) ?? deriveBytes(passphrase, salt, rounds, 32, "sha256")
+    const key = keys.get(name) ?? derive(passphrase, salt, rounds, 32, "sha256")
     keys.delete(name)
     keys.set(name, key)
     const [oldest] = keys.keys()

@@ -51,18 +51,22 @@ const routes = new Hono<ApiEnv>()
   .get("/odd-crash", operation({ id: "odd_crash", summary: "Crash", role: "viewer", returns: ok }), () => {
     throw "hunter2"
   })
-  .get("/failure/:code", operation({ id: "failure", summary: "Fail", role: "viewer", returns: ok }), (c) => {
-    switch (c.req.param("code")) {
-      case "409":
-        throw new AppError("conflict", "still in use", {
-          body: { error: "blocked_by_dependencies", active_targets: 2 },
-        })
-      case "internal":
-        throw new AppError("internal", "hunter2")
-      default:
-        throw new AppError("upstream", "the CA refused: bad CSR")
-    }
-  })
+  .get(
+    "/failure/:code",
+    operation({ id: "failure", summary: "Fail", role: "viewer", returns: ok, errors: { 409: "Used", 500: "Refused" } }),
+    (c) => {
+      switch (c.req.param("code")) {
+        case "409":
+          throw new AppError("conflict", "still in use", {
+            body: { error: "blocked_by_dependencies", active_targets: 2 },
+          })
+        case "internal":
+          throw new AppError("internal", "hunter2")
+        default:
+          throw new AppError("upstream", "the CA refused: bad CSR")
+      }
+    },
+  )
   .get("/leak", operation({ id: "leak", summary: "Leak", role: "viewer", returns: ok }), (c) =>
     c.json({ ok: "", secret: "hunter2" }),
   )

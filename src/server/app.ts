@@ -10,7 +10,7 @@ import { apiAudit } from "./api-audit"
 import { authenticate } from "./authenticate"
 import { bodyLimit } from "./body-limit"
 import { cors } from "./cors"
-import { errorAnswer, type Problem, problemAnswer, problemOf } from "./error-answers"
+import { bareError, errorAnswer, type Problem, problemAnswer, problemOf } from "./error-answers"
 import { limitRate, type RateLimits } from "./limit-rate"
 import { openApiDocument } from "./openapi"
 import { type ApiEnv, operation } from "./operation"
@@ -68,6 +68,10 @@ const recovery: MiddlewareHandler<ApiEnv> = async (c, next) => {
   }
 }
 
+/** PostgreSQL has no U+0000 in a text, and nobody has a use for it. Bodies are looked at where they are parsed. */
+const plainAddress: MiddlewareHandler<ApiEnv> = async (c, next) =>
+  c.req.url.includes("%00") ? bareError(c, 400, "the address must not contain NUL characters") : next()
+
 const mount = (app: Hono<ApiEnv>, base: string, routes: readonly Route[]): void => {
   for (const { method, path, handler } of routes) app.on(method, `${base}${path}`, handler)
 }
@@ -80,6 +84,7 @@ export const createApp = (options: AppOptions): Hono<ApiEnv> => {
   app.use(securityHeaders)
   app.use(requestLog(requestMetrics(options.registry ?? new Registry())))
   app.use(recovery)
+  app.use(plainAddress)
   app.use(bodyLimit(options.maxBodyBytes))
   app.use(limitRate(options.rateLimits, rateLimiter(clock), authentication))
   app.use(cors(corsOrigins))

@@ -2,7 +2,7 @@
 import type { Context, MiddlewareHandler } from "hono"
 import type { Authentication, Identity } from "../access/authentication"
 import { returnPath } from "../access/return-path"
-import { bareError, errorAnswer } from "./error-answers"
+import { bareError, challenge, errorAnswer } from "./error-answers"
 import type { ApiEnv } from "./operation"
 import { kindOfPath } from "./path-kinds"
 
@@ -27,8 +27,6 @@ interface Options {
   readonly publicUrl: string
   readonly corsOrigins: readonly string[]
 }
-
-const challenge = { "www-authenticate": 'Bearer realm="certctl"' }
 
 /** Pages that a visitor without a session may see. */
 const openPages = new Set(["/login", "/favicon.ico", "/robots.txt"])

@@ -9,6 +9,12 @@ const addressOf = (text: string): string => {
   return isIP(bare) === 0 ? "" : bare
 }
 
+/** Whether the peer is one of the proxies whose headers are believed. */
+export const isTrusted = (peer: string, trusted: BlockList): boolean => {
+  const address = addressOf(peer)
+  return address !== "" && trusted.check(address, isIP(address) === 6 ? "ipv6" : "ipv4")
+}
+
 /**
  * Walks the header from its end, which the nearest proxy wrote, for as long as the address so far is a trusted proxy's. What stands
  * further left was written by the client and may be anything.
@@ -16,7 +22,7 @@ const addressOf = (text: string): string => {
 export const clientAddress = (peer: string, forwardedFor: string | undefined, trusted: BlockList): string => {
   const named = (forwardedFor ?? "").split(",").map(addressOf)
   let current = addressOf(peer)
-  while (current !== "" && trusted.check(current, isIP(current) === 6 ? "ipv6" : "ipv4")) {
+  while (isTrusted(current, trusted)) {
     const next = named.pop()
     if (next === undefined || next === "") break
     current = next

@@ -32,6 +32,9 @@ export const errorAnswer = (
 ): Response =>
   json(status, { error: phraseOf(status), message, request_id: c.get("requestId"), ...extra.body }, extra.headers)
 
+/** RFC 9110 section 15.5.2: every 401 has one. */
+export const challenge = { "www-authenticate": 'Bearer realm="certctl"' }
+
 export interface Problem {
   readonly status: number
   /** Fit for the caller. */
@@ -57,5 +60,10 @@ export const problemAnswer = (c: Context<ApiEnv>, problem: Problem): Response =>
     ? bareError(c, problem.status, phraseOf(problem.status))
     : errorAnswer(c, problem.status, problem.message, {
         body: problem.body,
-        headers: problem.status === 429 ? { "retry-after": String(problem.body?.retry_after ?? 1) } : {},
+        headers:
+          problem.status === 429
+            ? { "retry-after": String(problem.body?.retry_after ?? 1) }
+            : problem.status === 401
+              ? challenge
+              : {},
       })

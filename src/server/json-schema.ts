@@ -17,7 +17,14 @@ const wireKey = "documentedAs"
 export const documentedAs = <T>(schema: JsonSchema) =>
   v.metadata<T, { documentedAs: JsonSchema }>({ [wireKey]: schema })
 
+/** For query values that are never refused: whatever does not fit `schema` counts as absent. */
+export const documentedLoosely = <T>(schema: JsonSchema) =>
+  documentedAs<T>({ anyOf: [schema, { type: "string", description: "Anything else counts as absent" }] })
+
 const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null
+
+const isWholeNumber = ({ type, anyOf }: JsonSchema): boolean =>
+  type === "integer" || (anyOf ?? []).some((choice) => typeof choice === "object" && choice.type === "integer")
 
 /** `input`: what a caller may send. `output`: what an answer holds. */
 export const documentSchema = (schema: v.GenericSchema, side: "input" | "output"): DocumentedSchema => {
@@ -29,7 +36,7 @@ export const documentSchema = (schema: v.GenericSchema, side: "input" | "output"
     errorMode: "ignore",
     // The default of a query value is text, as the value itself is.
     overrideSchema: ({ jsonSchema }) =>
-      jsonSchema.type === "integer" && typeof jsonSchema.default === "string"
+      typeof jsonSchema.default === "string" && isWholeNumber(jsonSchema)
         ? { ...jsonSchema, default: Number(jsonSchema.default) }
         : undefined,
     overrideAction: ({ valibotAction, jsonSchema }) => {

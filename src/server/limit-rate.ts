@@ -3,7 +3,7 @@ import type { Context, MiddlewareHandler } from "hono"
 import type { Authentication } from "../access/authentication"
 import { bareError } from "./error-answers"
 import type { ApiEnv } from "./operation"
-import { kindOfPath } from "./path-kinds"
+import { isRateLimited, kindOfPath } from "./path-kinds"
 import type { RateLimit, RateLimiter } from "./rate-limit"
 
 export interface RateLimits {
@@ -24,8 +24,7 @@ export const limitRate = (
 ): MiddlewareHandler<ApiEnv> => {
   const isAllowed = async (c: Context<ApiEnv>, { address, caller }: RateLimits): Promise<boolean> => {
     const kind = kindOfPath(c.req.path)
-    // A probe must tell whether the process lives, however busy it is; assets are answered from memory.
-    if (kind === "probe" || kind === "asset" || c.req.method === "OPTIONS") return true
+    if (!isRateLimited(c.req.path) || c.req.method === "OPTIONS") return true
     const identity = kind === "api" || kind === "console" ? await authentication.identify(c) : null
     if (identity === null || (identity.via !== "key" && identity.via !== "session")) {
       return limiter.take(`address ${c.get("clientAddress")}`, address)

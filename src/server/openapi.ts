@@ -2,7 +2,7 @@
 import type { Hono } from "hono"
 import { findTargetHandler } from "hono/utils/handler"
 import { generateSpecs } from "hono-openapi"
-import { phraseOf } from "./error-answers"
+import { answerHeaders, failureAnswer, failureSchemas, failuresOf, requestIdHeader } from "./failures"
 import { type ApiEnv, type InputFacts, inputFactsOf, type OperationFacts, operationFactsOf } from "./operation"
 
 export interface DeclaredOperation extends OperationFacts {
@@ -34,34 +34,6 @@ export const operationsOf = (app: Pick<Hono<ApiEnv>, "routes">): DeclaredOperati
   )
 }
 
-const errorSchema = {
-  type: "object" as const,
-  required: ["error", "request_id"],
-  properties: {
-    error: { type: "string" as const, description: "Status phrase, or what was refused before a handler ran" },
-    message: { type: "string" as const },
-    request_id: { type: "string" as const, description: "Equal to the X-Request-ID header" },
-  },
-}
-
-const failure = (status: number) => ({
-  description: phraseOf(status),
-  content: { "application/json": { schema: { $ref: "#/components/schemas/Error" } } },
-})
-
-const failuresOf = ({ role, inputs, method }: DeclaredOperation): number[] => [
-  ...(inputs.length > 0 ? [400] : []),
-  ...(role === "public" ? [] : [401, 403]),
-  ...(inputs.some(({ target }) => target === "param") ? [404] : []),
-  // A duplicate, a lost race, a row that others refer to; a body over the limit.
-  ...(method === "GET" ? [] : [409, 413]),
-  // A retired agent.
-  ...(role === "agent" ? [410] : []),
-  429,
-  500,
-  503,
-]
-
 const tagOf = (path: string): string =>
   path
     .replace(/^\/api\/v1\//, "")
@@ -81,14 +53,20 @@ export const openApiDocument = async (app: Hono<ApiEnv>, about: { version: strin
       openapi: "3.1.0",
       info: {
         title: "certctl",
-        description: "Certificate lifecycle: inventory, issuance, renewal, deployment and verification",
+        description: [
+          "Certificate lifecycle: inventory, issuance, renewal, deployment and verification.",
+          "Any operation refuses an address with a NUL character with 400.",
+          "Beside what it lists, any operation may answer 500 (a fault on our side, which the log explains under the request id)",
+          "and 503 (the database does not answer); both have the body of an Error or a Refusal.",
+        ].join(" "),
         version: about.version,
         license: { name: "Apache-2.0", identifier: "Apache-2.0" },
       },
       servers: [{ url: about.url }],
       security: [{ key: [] }],
       components: {
-        schemas: { Error: errorSchema },
+        schemas: failureSchemas,
+        headers: answerHeaders,
         securitySchemes: { key: { type: "http", scheme: "bearer" } },
       },
     },
@@ -100,10 +78,13 @@ export const openApiDocument = async (app: Hono<ApiEnv>, about: { version: strin
     const entry = document.paths[operation.path]?.[operation.method.toLowerCase() as "get"]
     if (entry === undefined) continue
     entry.tags ??= [tagOf(operation.path)]
-    entry.responses = {
-      ...Object.fromEntries(failuresOf(operation).map((status) => [status, failure(status)])),
-      ...entry.responses,
-    }
+    const failures = failuresOf(operation).map(([status, when]) => [status, failureAnswer(status, when)])
+    const successes = Object.entries(entry.responses ?? {}).map(([status, answer]) => [
+      status,
+      { ...answer, headers: requestIdHeader },
+    ])
+    // An operation may describe the body of a failure itself.
+    entry.responses = Object.fromEntries([...failures, ...successes])
     const declared = (entry.parameters ?? []).flatMap((p) => ("in" in p && p.in === "path" ? [p.name] : []))
     const missing = undeclaredParameters(operation, declared)
     if (missing.length > 0) entry.parameters = [...(entry.parameters ?? []), ...missing]

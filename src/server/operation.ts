@@ -8,6 +8,7 @@ import { uniqueSymbol } from "hono-openapi"
 import * as v from "valibot"
 import type { Actor } from "../access/actor"
 import { AppError } from "../errors"
+import { phraseOf } from "./error-answers"
 import { documentSchema } from "./json-schema"
 import type { Exchange } from "./listener"
 import { complaintsOf, parseInput } from "./validation"
@@ -20,6 +21,8 @@ export interface ApiEnv {
     actor: Actor
     /** Address of the client, behind trusted proxies the one they name. */
     clientAddress: string
+    /** The request came through a proxy whose headers are believed. */
+    isFromTrustedProxy: boolean
     /** The session behind a cookie; absent for Bearer keys. */
     session?: SessionFacts
     /** Whether the credentials of this request would still be accepted now; long streams ask again. */
@@ -51,13 +54,18 @@ export interface OperationFacts {
   readonly returns?: v.GenericSchema
   /** Of the successful answer. Default 200, without `returns` and `produces` 204. */
   readonly status?: number
-  /** Further successful answers by status; null: without a body. */
+  /** Further answers with a body of their own, by status; null: without a body. */
   readonly otherwise?: Readonly<Record<number, v.GenericSchema | null>>
   /** Media type of an answer that is not JSON. */
   readonly produces?: string
   /** Default: the first part of the path. */
   readonly tags?: readonly string[]
   readonly description?: string
+  /**
+   * Refusals that the declaration does not imply, each with the case in which it happens: 409, 410, 422, 501, and 500 or 503 where
+   * something outside fails or is not set up. Implied are 400 (there is input), 401, 403, 404 (there is an id in the path), 413 and 429.
+   */
+  readonly errors?: Readonly<Record<number, string>>
   /** An `admin` operation that stays open when authentication is off. */
   readonly openWithoutAuthentication?: boolean
 }
@@ -111,12 +119,21 @@ export const authorise = (
   }
 }
 
+/** Any operation may fail with them: what came in, who asks, limits, and our own faults. */
+const impliedFailures: ReadonlySet<number> = new Set([400, 401, 403, 404, 413, 429])
+
 const isJson = (response: Response): boolean =>
   (response.headers.get("content-type") ?? "").split(";")[0]?.trim() === "application/json"
 
-/** What is wrong with a successful answer, or null. Undocumented keys are wrong too: that is how secrets get out. */
-const answerProblem = async (facts: OperationFacts, response: Response): Promise<string | null> => {
-  if (!response.ok) return null
+/** What is wrong with an answer, or null. Undocumented keys are wrong too: that is how secrets get out. */
+const answerProblem = async (facts: OperationFacts, response: Response, error: unknown): Promise<string | null> => {
+  if (!response.ok) {
+    const isExpected = impliedFailures.has(response.status) || facts.errors?.[response.status] !== undefined
+    // Our own faults and an outage may hit any operation; the document says so once.
+    return isExpected || !(error instanceof AppError) || ["internal", "unavailable"].includes(error.code)
+      ? null
+      : `it answers ${response.status}, which its errors do not list`
+  }
   const expected = successStatusOf(facts)
   const schema = response.status === expected ? facts.returns : facts.otherwise?.[response.status]
   if (response.status !== expected && schema === undefined) return `status ${response.status} is not declared`
@@ -145,7 +162,7 @@ const answersOf = (facts: OperationFacts) => {
           ? { [facts.produces]: { schema: { type: "string" as const } } }
           : {}),
       }
-      const description = status === success ? "Success" : `Success (${status})`
+      const description = status === success ? "Success" : status < 400 ? `Success (${status})` : phraseOf(status)
       return [status, Object.keys(content).length === 0 ? { description } : { description, content }]
     }),
   )
@@ -171,7 +188,7 @@ export const operation = (facts: OperationFacts): MiddlewareHandler<ApiEnv> => {
     authorise(facts, c.get("actor"), { pathname: c.req.path, id: c.req.param("id") })
     await next()
     if (c.get("checksAnswers") !== true) return
-    const problem = await answerProblem(facts, c.res)
+    const problem = await answerProblem(facts, c.res, c.error)
     if (problem !== null) c.res = new Response(`${facts.id}: ${problem}`, { status: 500 })
   }
   const spec = {

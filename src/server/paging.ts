@@ -1,6 +1,6 @@
 /** Lists: which page was asked for, and the envelope of the answer. */
 import * as v from "valibot"
-import { documentedAs } from "./json-schema"
+import { documentedLoosely } from "./json-schema"
 
 const defaultPerPage = 50
 const mostPerPage = 500
@@ -10,7 +10,7 @@ const tolerant = (fallback: number, most = Number.MAX_SAFE_INTEGER) =>
   v.optional(
     v.pipe(
       v.string(),
-      documentedAs({ type: "integer", minimum: 1, ...(most < 1e9 ? { maximum: most } : {}) }),
+      documentedLoosely({ type: "integer", minimum: 1, ...(most < 1e9 ? { maximum: most } : {}) }),
       v.transform((text) => {
         const number = /^\d{1,12}$/.test(text) ? Number(text) : 0
         return number >= 1 && number <= most ? number : fallback
@@ -47,7 +47,7 @@ export const listAnswer = <R>(rows: readonly R[], total: number, { page, per_pag
 
 /** The query entries that switch a list to cursor paging. */
 export const cursorParams = {
-  page_size: v.optional(v.pipe(v.string(), documentedAs({ type: "integer", minimum: 1, maximum: mostPerPage }))),
+  page_size: v.optional(v.pipe(v.string(), documentedLoosely({ type: "integer", minimum: 1, maximum: mostPerPage }))),
   cursor: v.optional(v.string()),
 }
 
@@ -88,6 +88,52 @@ export const cursorListOf = <S extends v.GenericSchema>(row: S) =>
     next_cursor: v.optional(v.string()),
     page_size: v.pipe(v.number(), v.integer()),
   })
+
+/**
+ * The query entries of a list that can be read by page and by cursor, and searched.
+ * @param searched the fields in which `q` is looked for, as they are called on the wire
+ */
+export const listParams = (searched: readonly string[]) => ({
+  q: v.optional(v.pipe(v.string(), v.description(`Text in ${searched.join(", ")}; case does not matter`))),
+  ...cursorParams,
+  ...pageParams,
+})
+
+type ListQuery = Page & { page_size?: string; cursor?: string }
+
+/** What a store is to read for a query. In cursor mode one row too many, which tells whether another page follows. */
+export const sliceOf = (query: ListQuery) => {
+  const page = cursorPageOf(query)
+  return page === null ? rangeOf(query) : { limit: page.pageSize + 1, after: page.after }
+}
+
+/** Schema of the answer of a list with `listParams`. */
+export const pagedListOf = <S extends v.GenericSchema>(row: S) => v.union([listOf(row), cursorListOf(row)])
+
+interface Found<R> {
+  readonly rows: readonly R[]
+  /** Rows that match the filters, on whatever page. */
+  readonly total: number
+}
+
+/**
+ * The answer of a list with `listParams`, in the mode that was asked for.
+ * @param found what was read with `sliceOf` the same query
+ */
+export const pagedAnswer = <R extends Cursor, W>(
+  query: ListQuery,
+  { rows, total }: Found<R>,
+  shape: (row: R) => W,
+): ReturnType<typeof listAnswer<W>> | ReturnType<typeof cursorAnswer<R, W>> => {
+  const page = cursorPageOf(query)
+  return page === null ? listAnswer(rows.map(shape), total, query) : cursorAnswer(rows, total, page, shape)
+}
+
+/** For rows whose birth has another name than `createdAt`. */
+export const datedBy = <R extends object>({ rows, total }: Found<R>, timeOf: (row: R) => Date) => ({
+  rows: rows.map((row) => ({ ...row, createdAt: timeOf(row) })),
+  total,
+})
 
 /**
  * @param rows up to `pageSize + 1` rows: the one too many tells that another page follows

@@ -12,6 +12,14 @@ const open = new Set(["/api/v1/auth/info", "/api/v1/version"])
 const protocolPrefixes = ["/.well-known/pki", "/.well-known/est", "/scep/", "/scep-mtls/", "/acme/"]
 const protocolPaths = new Set(["/scep", "/scep-mtls"])
 
+/**
+ * Whether the general limit of requests per address and caller counts here. Probes must tell whether the process lives,
+ * however busy it is; assets come from memory; relying parties come by the thousand from behind one address, and OCSP has
+ * a limit of its own.
+ */
+export const isRateLimited = (path: string): boolean =>
+  !["probe", "asset"].includes(kindOfPath(path)) && !path.startsWith("/.well-known/pki/")
+
 export const kindOfPath = (path: string): PathKind => {
   if (probes.has(path)) return "probe"
   if (open.has(path)) return "open"

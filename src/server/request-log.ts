@@ -5,7 +5,7 @@ import type { Context, MiddlewareHandler } from "hono"
 import { matchedRoutes } from "hono/route"
 import { Counter, Histogram, type Registry } from "prom-client"
 import { logger, withLogContext } from "../logging"
-import { clientAddress } from "./client-address"
+import { clientAddress, isTrusted } from "./client-address"
 import type { ApiEnv } from "./operation"
 import { kindOfPath } from "./path-kinds"
 
@@ -17,7 +17,9 @@ export const requestIdentity =
   async (c, next) => {
     const requestId = crypto.randomUUID()
     c.set("requestId", requestId)
-    c.set("clientAddress", clientAddress(c.env?.remoteAddress ?? "", c.req.header("x-forwarded-for"), trustedProxies))
+    const peer = c.env?.remoteAddress ?? ""
+    c.set("clientAddress", clientAddress(peer, c.req.header("x-forwarded-for"), trustedProxies))
+    c.set("isFromTrustedProxy", isTrusted(peer, trustedProxies))
     await withLogContext({ request_id: requestId }, next)
     c.res.headers.set("x-request-id", requestId)
   }

@@ -29,7 +29,10 @@ const cacheRules = { api: "no-store", open: "no-store", probe: "no-store", conso
 export const securityHeaders: MiddlewareHandler<ApiEnv> = async (c, next) => {
   await next()
   const { headers } = c.res
+  // An answer that is no page of ours, such as a mail that is shown, brings its own.
+  const ownPolicy = headers.get("content-security-policy")
   for (const [name, value] of Object.entries(always)) headers.set(name, value)
+  if (ownPolicy !== null) headers.set("content-security-policy", ownPolicy)
   const kind = kindOfPath(c.req.path)
   // CRLs, OCSP answers and assets say themselves how long they keep.
   if (kind !== "protocol" && kind !== "asset" && !headers.has("cache-control")) {

@@ -52,6 +52,7 @@ export const probeRoutes = ({ ping }: Pick<Deps, "ping">) =>
         summary: "Tell whether the database answers",
         role: "public",
         returns: v.object({ status: v.literal("ready"), db: v.picklist(["reachable", "not_configured"]) }),
+        otherwise: { 503: v.object({ status: v.literal("db_unavailable"), error: v.string() }) },
       }),
       async (c) => {
         if (ping === null) return c.json({ status: "ready", db: "not_configured" })

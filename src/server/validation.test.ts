@@ -50,6 +50,27 @@ describe("complaints about input", () => {
     ["a body that is a text", "x", "request body must be an object"],
   ]
   for (const [name, value, expected] of table) {
+    test("no text has a NUL character, which PostgreSQL could not store", async () => {
+      const schema = v.object({ names: v.array(v.string()) })
+      for (const value of [{ names: ["a", "b\0"] }, { names: [], "\0": 1 }]) {
+        expect(await parseInput(schema, value).catch((error: Error) => error.message)).toBe(
+          "request body must not contain NUL characters",
+        )
+      }
+    })
+
+    test("a list is no object, however deep it stands", async () => {
+      const schema = v.object({
+        facts: v.nullish(v.object({ size: v.nullish(v.number()) })),
+        rows: v.optional(v.array(v.record(v.string(), v.number()))),
+      })
+      const refused = (value: unknown) => parseInput(schema, value).catch((error: Error) => error.message)
+      expect(await refused([])).toBe("request body must be an object")
+      expect(await refused({ facts: ["a"] })).toBe("facts must be an object")
+      expect(await refused({ rows: [{ a: 1 }, [2]] })).toBe("rows[1] must be an object")
+      expect(await refused({ facts: null, rows: [] })).toEqual({ facts: null, rows: [] })
+    })
+
     test(name, async () => expect(await complaint(Body, value)).toBe(expected))
   }
 

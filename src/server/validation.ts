@@ -91,6 +91,39 @@ export const complaintsOf = (issues: readonly Issue[], whole = "request body"): 
   return [...new Set(lines)]
 }
 
+const objects = new Set(["object", "loose_object", "strict_object", "record"])
+
+/** Where a list stands for an object: valibot takes it for one without entries. null: nowhere. */
+const misplacedList = (schema: unknown, value: unknown, path: string): string | null => {
+  if (typeof schema !== "object" || schema === null || typeof value !== "object" || value === null) return null
+  if ("wrapped" in schema) return misplacedList(schema.wrapped, value, path)
+  const type = "type" in schema ? String(schema.type) : ""
+  const inner: [unknown, unknown, string][] = []
+  if (type === "array" && "item" in schema && Array.isArray(value)) {
+    for (const [index, entry] of value.entries()) inner.push([schema.item, entry, `${path}[${index}]`])
+  }
+  if (objects.has(type)) {
+    if (Array.isArray(value)) return path
+    const entries = "entries" in schema ? Object.entries(Object(schema.entries)) : []
+    for (const [key, entry] of entries)
+      inner.push([entry, Reflect.get(value, key), path === "" ? key : `${path}.${key}`])
+  }
+  for (const step of inner) {
+    const found = misplacedList(...step)
+    if (found !== null) return found
+  }
+  return null
+}
+
+/** PostgreSQL has no U+0000 in a text, and no name, address or PEM has one. */
+const hasNul = (value: unknown): boolean => {
+  if (typeof value === "string") return value.includes("\0")
+  if (typeof value !== "object" || value === null) return false
+  return Array.isArray(value)
+    ? value.some(hasNul)
+    : Object.entries(value).some(([key, inner]) => key.includes("\0") || hasNul(inner))
+}
+
 /**
  * Parses `value` or throws AppError `validation` that names the fields.
  * A schema's own messages (`v.check(isHost, "must be a host name")`) are predicates of the field: its name goes in front.
@@ -100,6 +133,9 @@ export const parseInput = async <S extends v.GenericSchema | v.GenericSchemaAsyn
   value: unknown,
   whole = "request body",
 ): Promise<v.InferOutput<S>> => {
+  if (hasNul(value)) throw new AppError("validation", `${whole} must not contain NUL characters`)
+  const list = misplacedList(schema, value, "")
+  if (list !== null) throw new AppError("validation", `${list === "" ? whole : list} must be an object`)
   const result = await v.safeParseAsync(schema, value, { abortPipeEarly: true })
   if (result.success) return result.output
   throw new AppError("validation", complaintsOf(result.issues, whole).slice(0, mostProblems).join("; "))

@@ -1,6 +1,8 @@
 /** What somebody should look at, soonest expiry first: renewals that fail, certificates nobody renews, agents that went silent. */
-import { and, count, countDistinct, eq, inArray, isNull, lt, min, notInArray, or, sql } from "drizzle-orm"
+import { and, countDistinct, eq, inArray, isNull, lt, min, notInArray, or, sql } from "drizzle-orm"
 import type { Db } from "../db/db"
+import { certificateStatuses } from "../db/tables/certificate.tables"
+import { unindexed } from "../db/unindexed"
 
 export interface Listed<Row> {
   readonly rows: Row[]
@@ -40,7 +42,18 @@ export interface SilentAgent {
   readonly firstExpiresAt: Date | null
 }
 
-export const attentionStore = ({ t, read }: Db) => {
+const managed = certificateStatuses.filter((status) => status !== "Revoked" && status !== "Archived")
+
+/** Beside the first rows of a query the number of all, for which it is run once. */
+const outOf = sql`count(*) over ()`.mapWith(Number)
+
+const listed = <Row extends { total: number }>(rows: readonly Row[]): Listed<Omit<Row, "total">> => ({
+  rows: rows.map(({ total: _, ...row }) => row),
+  total: rows[0]?.total ?? 0,
+})
+
+/** Looks at every certificate that lapses soon and at every failure: not on the thread that answers requests. */
+export const attentionStore = ({ t, scan }: Db) => {
   const { certificates, jobs, agents, deploymentTargets: targets, certificateTargets: mappings } = t
   // Nobody looks after what the demo inventory shows, and nobody is to be called for it.
   const isManaged = and(
@@ -52,7 +65,7 @@ export const attentionStore = ({ t, read }: Db) => {
   /** The last word of the CA for this certificate and agent was a failure, and nothing newer is under way. */
   const lastRunFailed = and(
     isManaged,
-    inArray(jobs.type, ["Issuance", "Renewal"]),
+    inArray(unindexed(jobs.type), ["Issuance", "Renewal"]),
     eq(jobs.status, "Failed"),
     sql`not exists (select 1 from jobs newer where newer.certificate_id = ${jobs.certificateId}
       and newer.type in ('Issuance', 'Renewal') and coalesce(newer.agent_id, '') = coalesce(${jobs.agentId}, '')
@@ -66,65 +79,57 @@ export const attentionStore = ({ t, read }: Db) => {
 
   return {
     async failedRenewals(limit: number): Promise<Listed<FailedRenewal>> {
-      const [rows, [all]] = await Promise.all([
-        read
-          .select({
-            certificateId: certificates.id,
-            name: certificates.name,
-            commonName: certificates.commonName,
-            expiresAt: certificates.expiresAt,
-            jobId: jobs.id,
-            agentId: jobs.agentId,
-            lastError: jobs.lastError,
-            failedAt: jobs.completedAt,
-          })
-          .from(jobs)
-          .innerJoin(certificates, eq(certificates.id, jobs.certificateId))
-          .where(lastRunFailed)
-          .orderBy(soonestFirst, jobs.id)
-          .limit(limit),
-        read
-          .select({ n: count() })
-          .from(jobs)
-          .innerJoin(certificates, eq(certificates.id, jobs.certificateId))
-          .where(lastRunFailed),
-      ])
-      return { rows, total: all?.n ?? 0 }
+      const rows = await scan
+        .select({
+          certificateId: certificates.id,
+          name: certificates.name,
+          commonName: certificates.commonName,
+          expiresAt: certificates.expiresAt,
+          jobId: jobs.id,
+          agentId: jobs.agentId,
+          lastError: jobs.lastError,
+          failedAt: jobs.completedAt,
+          total: outOf,
+        })
+        .from(jobs)
+        .innerJoin(certificates, eq(certificates.id, jobs.certificateId))
+        .where(lastRunFailed)
+        .orderBy(soonestFirst, jobs.id)
+        .limit(limit)
+      return listed(rows)
     },
 
     /** Certificates that lapse before `before` and that nothing renews by itself. EST, SCEP and ACME clients renew their own. */
     async unattended(before: Date, needsAgent: boolean, limit: number): Promise<Listed<UnattendedCertificate>> {
       const { autoRenew, id: policyId } = t.renewalPolicies
       const nobody = needsAgent ? or(eq(autoRenew, false), sql`not ${isServed}`) : eq(autoRenew, false)
-      const where = and(
-        isManaged,
-        notInArray(certificates.source, ["EST", "SCEP", "ACME"]),
-        lt(certificates.expiresAt, before),
-        nobody,
-      )
-      const [rows, [all]] = await Promise.all([
-        read
-          .select({
-            certificateId: certificates.id,
-            name: certificates.name,
-            commonName: certificates.commonName,
-            expiresAt: certificates.expiresAt,
-            autoRenew,
-          })
-          .from(certificates)
-          .innerJoin(t.renewalPolicies, eq(policyId, certificates.renewalPolicyId))
-          .where(where)
-          .orderBy(soonestFirst, certificates.id)
-          .limit(limit),
-        read
-          .select({ n: count() })
-          .from(certificates)
-          .innerJoin(t.renewalPolicies, eq(policyId, certificates.renewalPolicyId))
-          .where(where),
-      ])
+      const rows = await scan
+        .select({
+          certificateId: certificates.id,
+          name: certificates.name,
+          commonName: certificates.commonName,
+          expiresAt: certificates.expiresAt,
+          autoRenew,
+          total: outOf,
+        })
+        .from(certificates)
+        .innerJoin(t.renewalPolicies, eq(policyId, certificates.renewalPolicyId))
+        .where(
+          and(
+            // Said the other way round, it would have no index.
+            inArray(certificates.status, managed),
+            isManaged,
+            notInArray(certificates.source, ["EST", "SCEP", "ACME"]),
+            lt(certificates.expiresAt, before),
+            nobody,
+          ),
+        )
+        .orderBy(soonestFirst, certificates.id)
+        .limit(limit)
+      const found = listed(rows)
       return {
-        rows: rows.map(({ autoRenew, ...row }) => ({ ...row, reason: autoRenew ? "no_agent" : "approval" })),
-        total: all?.n ?? 0,
+        ...found,
+        rows: found.rows.map(({ autoRenew, ...row }) => ({ ...row, reason: autoRenew ? "no_agent" : "approval" })),
       }
     },
 
@@ -139,32 +144,24 @@ export const attentionStore = ({ t, read }: Db) => {
         isNull(targets.retiredAt),
       )
       const firstExpiresAt = min(certificates.expiresAt)
-      const [rows, [all]] = await Promise.all([
-        read
-          .select({
-            agentId: agents.id,
-            name: agents.name,
-            lastHeartbeatAt: agents.lastHeartbeatAt,
-            certificates: countDistinct(certificates.id),
-            firstExpiresAt,
-          })
-          .from(agents)
-          .innerJoin(targets, eq(targets.agentId, agents.id))
-          .innerJoin(mappings, eq(mappings.targetId, targets.id))
-          .innerJoin(certificates, eq(certificates.id, mappings.certificateId))
-          .where(where)
-          .groupBy(agents.id, agents.name, agents.lastHeartbeatAt)
-          .orderBy(sql`${firstExpiresAt} asc nulls last`, agents.id)
-          .limit(limit),
-        read
-          .select({ n: countDistinct(agents.id) })
-          .from(agents)
-          .innerJoin(targets, eq(targets.agentId, agents.id))
-          .innerJoin(mappings, eq(mappings.targetId, targets.id))
-          .innerJoin(certificates, eq(certificates.id, mappings.certificateId))
-          .where(where),
-      ])
-      return { rows, total: all?.n ?? 0 }
+      const rows = await scan
+        .select({
+          agentId: agents.id,
+          name: agents.name,
+          lastHeartbeatAt: agents.lastHeartbeatAt,
+          certificates: countDistinct(certificates.id),
+          firstExpiresAt,
+          total: outOf,
+        })
+        .from(agents)
+        .innerJoin(targets, eq(targets.agentId, agents.id))
+        .innerJoin(mappings, eq(mappings.targetId, targets.id))
+        .innerJoin(certificates, eq(certificates.id, mappings.certificateId))
+        .where(where)
+        .groupBy(agents.id, agents.name, agents.lastHeartbeatAt)
+        .orderBy(sql`${firstExpiresAt} asc nulls last`, agents.id)
+        .limit(limit)
+      return listed(rows)
     },
   }
 }

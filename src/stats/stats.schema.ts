@@ -1,6 +1,6 @@
 /** Statistics and metrics on the wire. */
 import * as v from "valibot"
-import { documentedAs } from "../server/json-schema"
+import { documentedLoosely } from "../server/json-schema"
 import { requiredTime, WireTime } from "../server/wire"
 import type { Metrics } from "./metrics.service"
 import type { Summary } from "./stats.service"
@@ -17,7 +17,7 @@ export const DaysQuery = v.object({
         const days = /^\d{1,3}$/.test(text) ? Number(text) : 0
         return days >= 1 && days <= mostDays ? days : defaultDays
       }),
-      documentedAs({ type: "integer", minimum: 1, maximum: mostDays, default: defaultDays }),
+      documentedLoosely({ type: "integer", minimum: 1, maximum: mostDays }),
     ),
     String(defaultDays),
   ),

@@ -1,7 +1,9 @@
 /** The numbers of dashboard, metrics and digest, and the list of what needs attention. */
 import type { Clock } from "../clock"
+import { dayOf, startOfDay } from "../db/counted-lists"
+import type { DayCount } from "../db/row-counts"
 import type { AttentionStore, FailedRenewal, Listed, SilentAgent, UnattendedCertificate } from "./attention.store"
-import type { DayCount, StatsStore } from "./stats.store"
+import type { StatsStore } from "./stats.store"
 
 const dayMs = 86_400_000
 /** Certificates that lapse within this time count as expiring. */
@@ -42,9 +44,7 @@ interface Deps {
   needsAgent: boolean
 }
 
-const dayOf = (date: Date): number => Math.floor(date.getTime() / dayMs)
-const startOf = (day: number): Date => new Date(day * dayMs)
-const dateOf = (day: number): string => startOf(day).toISOString().slice(0, 10)
+const dateOf = (day: number): string => startOfDay(day).toISOString().slice(0, 10)
 
 /** One row per day of the range, also for days on which nothing happened. */
 const perDay = <Row>(first: number, days: number, row: (day: number) => Row): Row[] =>
@@ -60,7 +60,7 @@ export const statsService = ({ stats, attention, clock, needsAgent }: Deps) => {
   const past = (days: number) => {
     const last = dayOf(clock.now())
     const first = last - days + 1
-    return { first, from: startOf(first), until: startOf(last + 1) }
+    return { first, range: { from: startOfDay(first), until: startOfDay(last + 1) } }
   }
 
   return {
@@ -98,14 +98,14 @@ export const statsService = ({ stats, attention, clock, needsAgent }: Deps) => {
     /** How many certificates lapse on each of the coming days, today first. */
     async expirationTimeline(days: number) {
       const first = dayOf(clock.now())
-      const countOn = byDay(await stats.expirations(startOf(first), startOf(first + days)))
+      const countOn = byDay(await stats.expirations({ from: startOfDay(first), until: startOfDay(first + days) }))
       return perDay(first, days, (day) => ({ date: dateOf(day), count: countOn(day) }))
     },
 
     /** Jobs that ended on each of the past days, today last. */
     async jobTrends(days: number) {
-      const { first, from, until } = past(days)
-      const rows = new Map((await stats.finishedJobs(from, until)).map((row) => [row.day, row]))
+      const { first, range } = past(days)
+      const rows = new Map((await stats.finishedJobs(range)).map((row) => [row.day, row]))
       return perDay(first, days, (day) => {
         const { completed, failed } = rows.get(day) ?? { completed: 0, failed: 0 }
         const ended = completed + failed
@@ -115,8 +115,8 @@ export const statsService = ({ stats, attention, clock, needsAgent }: Deps) => {
 
     /** Certificates created on each of the past days, today last. */
     async issuanceRate(days: number) {
-      const { first, from, until } = past(days)
-      const countOn = byDay(await stats.creations(from, until))
+      const { first, range } = past(days)
+      const countOn = byDay(await stats.creations(range))
       return perDay(first, days, (day) => ({ date: dateOf(day), count: countOn(day) }))
     },
 

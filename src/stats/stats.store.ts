@@ -1,9 +1,13 @@
-/** Numbers over all rows, counted by the database. */
-import { and, count, eq, gte, inArray, isNotNull, isNull, lt, notInArray, type SQL, sql } from "drizzle-orm"
-import type { SQLiteColumn } from "drizzle-orm/sqlite-core"
+/**
+ * Numbers over all rows. They come from counters that are kept up to date; only where "now" cuts a day in two, the rows of that
+ * day are counted, over an index.
+ */
+import { and, count, gte, inArray, isNull, lt, type SQL, sql } from "drizzle-orm"
 import type { Db } from "../db/db"
+import { type DayCount, rowCounts, type TimeRange } from "../db/row-counts"
+import { certificateStatuses } from "../db/tables/certificate.tables"
 
-const dayMs = 86_400_000
+type CertificateStatus = (typeof certificateStatuses)[number]
 
 export interface CertificateCounts {
   readonly total: number
@@ -12,55 +16,72 @@ export interface CertificateCounts {
   readonly expiring: number
 }
 
-export interface DayCount {
+export interface FinishedJobs {
   /** Days since 1970-01-01, UTC. */
   readonly day: number
-  readonly count: number
+  readonly completed: number
+  readonly failed: number
 }
 
-export const statsStore = ({ t, read, dialect }: Db) => {
-  const { certificates, agents, jobs, notifications } = t
+const managed = certificateStatuses.filter((status) => status !== "Revoked" && status !== "Archived")
+/** Of those, the ones whose date has the last word. */
+const dated = managed.filter((status) => status !== "Expired")
 
-  /** The UTC day of a time column, as days since 1970-01-01. */
-  const dayOf = (column: SQLiteColumn): SQL<number> =>
-    (dialect === "sqlite"
-      ? sql`(${column} / ${sql.raw(String(dayMs))})`
-      : sql`cast(floor(extract(epoch from ${column}) / 86400) as bigint)`
-    ).mapWith(Number)
+export const statsStore = ({ t, read }: Db) => {
+  const { certificates, agents } = t
+  const counts = rowCounts({ t, read })
 
   /** Rows for which `condition` holds; a comparison with NULL counts as not. */
   const countIf = (condition: SQL | undefined): SQL<number> =>
     sql`coalesce(sum(case when ${condition ?? sql`1 = 1`} then 1 else 0 end), 0)`.mapWith(Number)
 
-  const within = (column: SQLiteColumn, from: Date, until: Date) => and(gte(column, from), lt(column, until))
+  /** Certificates of some statuses that expire in a range. */
+  const expiringIn = (range: TimeRange, status: readonly CertificateStatus[]): Promise<number> =>
+    counts.within(
+      "certificateExpiries",
+      range,
+      async ({ from, until }) => {
+        const { expiresAt } = certificates
+        const [row] = await read
+          .select({ n: count() })
+          .from(certificates)
+          .where(and(inArray(certificates.status, [...status]), gte(expiresAt, from), lt(expiresAt, until)))
+        return row?.n ?? 0
+      },
+      { status },
+    )
 
   return {
     async certificateCounts(now: Date, expiringUntil: Date): Promise<CertificateCounts> {
-      const { status, expiresAt } = certificates
-      const isManaged = notInArray(status, ["Revoked", "Archived"])
-      const [row] = await read
-        .select({
-          total: count(),
-          revoked: countIf(eq(status, "Revoked")),
-          expired: countIf(and(isManaged, sql`(${status} = 'Expired' or ${expiresAt} < ${sql.param(now, expiresAt)})`)),
-          expiring: countIf(
-            and(isManaged, sql`${status} <> 'Expired'`, gte(expiresAt, now), lt(expiresAt, expiringUntil)),
-          ),
-        })
-        .from(certificates)
-      return row ?? { total: 0, revoked: 0, expired: 0, expiring: 0 }
+      const [byStatus, lapsed, expiring] = await Promise.all([
+        counts.byValue("certificates", "status"),
+        expiringIn({ from: null, until: now }, dated),
+        expiringIn({ from: now, until: expiringUntil }, dated),
+      ])
+      const of = (status: CertificateStatus) => byStatus.find(({ value }) => value === status)?.count ?? 0
+      const total = byStatus.reduce((sum, group) => sum + group.count, 0)
+      return { total, revoked: of("Revoked"), expired: of("Expired") + lapsed, expiring }
     },
 
     /** As stored, except that Active is judged by the date. */
-    certificatesByStatus(now: Date, expiringUntil: Date) {
-      const { status, expiresAt } = certificates
-      const shown = sql<string>`case
-        when ${status} <> 'Active' or ${expiresAt} is null then ${status}
-        when ${expiresAt} < ${sql.param(now, expiresAt)} then 'Expired'
-        when ${expiresAt} < ${sql.param(expiringUntil, expiresAt)} then 'Expiring'
-        else ${status} end`
-      // Grouped by position: PostgreSQL takes two spellings of an expression with parameters for different ones.
-      return read.select({ status: shown, count: count() }).from(certificates).groupBy(sql`1`).orderBy(sql`1`)
+    async certificatesByStatus(now: Date, expiringUntil: Date): Promise<{ status: string; count: number }[]> {
+      const [byStatus, expired, expiring] = await Promise.all([
+        counts.byValue("certificates", "status"),
+        expiringIn({ from: null, until: now }, ["Active"]),
+        expiringIn({ from: now, until: expiringUntil }, ["Active"]),
+      ])
+      const moved: Partial<Record<CertificateStatus, number>> = {
+        Active: -expired - expiring,
+        Expired: expired,
+        Expiring: expiring,
+      }
+      return [...certificateStatuses]
+        .sort()
+        .map((status) => {
+          const stored = byStatus.find(({ value }) => value === status)?.count ?? 0
+          return { status, count: stored + (moved[status] ?? 0) }
+        })
+        .filter((group) => group.count > 0)
     },
 
     /** Retired agents are not counted. */
@@ -72,49 +93,32 @@ export const statsStore = ({ t, read, dialect }: Db) => {
       return row ?? { total: 0, active: 0 }
     },
 
-    jobCounts: () => read.select({ status: jobs.status, count: count() }).from(jobs).groupBy(jobs.status),
-
-    async deadNotifications(): Promise<number> {
-      const [row] = await read.select({ n: count() }).from(notifications).where(eq(notifications.status, "dead"))
-      return row?.n ?? 0
+    async jobCounts(): Promise<{ status: string; count: number }[]> {
+      const groups = await counts.byValue("jobs", "status")
+      return groups.map(({ value, count }) => ({ status: value ?? "", count }))
     },
 
-    expirations(from: Date, until: Date): Promise<DayCount[]> {
-      const { status, expiresAt } = certificates
-      const day = dayOf(expiresAt)
-      return read
-        .select({ day, count: count() })
-        .from(certificates)
-        .where(and(within(expiresAt, from, until), notInArray(status, ["Revoked", "Archived"])))
-        .groupBy(day)
-    },
+    deadNotifications: (): Promise<number> => counts.total("notifications", { status: "dead" }),
 
-    creations(from: Date, until: Date): Promise<DayCount[]> {
-      const day = dayOf(certificates.createdAt)
-      return read
-        .select({ day, count: count() })
-        .from(certificates)
-        .where(within(certificates.createdAt, from, until))
-        .groupBy(day)
-    },
+    /** Whole days. */
+    expirations: (range: TimeRange): Promise<DayCount[]> =>
+      counts.perDay("certificateExpiries", range, { status: managed }),
 
-    finishedJobs(from: Date, until: Date) {
-      const day = dayOf(jobs.completedAt)
-      return read
-        .select({
-          day,
-          completed: countIf(eq(jobs.status, "Completed")),
-          failed: countIf(eq(jobs.status, "Failed")),
-        })
-        .from(jobs)
-        .where(
-          and(
-            isNotNull(jobs.completedAt),
-            within(jobs.completedAt, from, until),
-            inArray(jobs.status, ["Completed", "Failed"]),
-          ),
-        )
-        .groupBy(day)
+    /** Whole days. */
+    creations: (range: TimeRange): Promise<DayCount[]> => counts.perDay("certificateCreations", range),
+
+    /** Whole days. */
+    async finishedJobs(range: TimeRange): Promise<FinishedJobs[]> {
+      const [completed, failed] = await Promise.all([
+        counts.perDay("finishedJobs", range, { status: "Completed" }),
+        counts.perDay("finishedJobs", range, { status: "Failed" }),
+      ])
+      const days = new Map<number, FinishedJobs>()
+      for (const { day, count } of completed) days.set(day, { day, completed: count, failed: 0 })
+      for (const { day, count } of failed) {
+        days.set(day, { day, completed: days.get(day)?.completed ?? 0, failed: count })
+      }
+      return [...days.values()]
     },
   }
 }

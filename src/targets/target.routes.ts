@@ -1,13 +1,14 @@
 /** Routes under /api/v1/targets. */
 import { Hono } from "hono"
 import { type ApiEnv, input, operation } from "../server/operation"
-import { listAnswer, PageQuery, rangeOf } from "../server/paging"
+import { pagedAnswer, sliceOf } from "../server/paging"
 import { IdParam } from "../server/resource.schema"
 import {
   NewTargetBody,
   TargetAnswer,
   TargetListAnswer,
   TargetPatchBody,
+  TargetQuery,
   TargetTestAnswer,
   targetAnswer,
 } from "./target.schema"
@@ -18,11 +19,10 @@ export const targetRoutes = (targets: TargetService) =>
     .get(
       "/",
       operation({ id: "list_targets", summary: "List targets", role: "viewer", returns: TargetListAnswer }),
-      input("query", PageQuery),
+      input("query", TargetQuery),
       async (c) => {
-        const page = c.req.valid("query")
-        const { rows, total } = await targets.list(rangeOf(page))
-        return c.json(listAnswer(rows.map(targetAnswer), total, page))
+        const query = c.req.valid("query")
+        return c.json(pagedAnswer(query, await targets.list({ search: query.q }, sliceOf(query)), targetAnswer))
       },
     )
     .post(
@@ -31,6 +31,7 @@ export const targetRoutes = (targets: TargetService) =>
         id: "create_target",
         summary: "Create a target",
         role: "operator",
+        errors: { 409: "Another target of the agent has the name, or the id is taken" },
         returns: TargetAnswer,
         status: 201,
       }),
@@ -45,7 +46,13 @@ export const targetRoutes = (targets: TargetService) =>
     )
     .put(
       "/:id",
-      operation({ id: "update_target", summary: "Change a target", role: "operator", returns: TargetAnswer }),
+      operation({
+        id: "update_target",
+        summary: "Change a target",
+        role: "operator",
+        errors: { 409: "Another target of the agent has the name" },
+        returns: TargetAnswer,
+      }),
       input("param", IdParam),
       input("json", TargetPatchBody),
       async (c) =>

@@ -1,6 +1,6 @@
 /** Targets on the wire. Secrets of the configuration are masked in every answer. */
 import * as v from "valibot"
-import { listOf } from "../server/paging"
+import { listParams, pagedListOf } from "../server/paging"
 import { ChosenId, mapOf, ResourceName, withoutUndefined } from "../server/resource.schema"
 import { optionalTime, requiredTime, WireTime, withoutAbsent } from "../server/wire"
 import type { NewTarget, TargetPatch } from "./target.service"
@@ -53,7 +53,9 @@ export const TargetAnswer = v.pipe(
   v.metadata({ ref: "Target" }),
 )
 
-export const TargetListAnswer = listOf(TargetAnswer)
+export const TargetListAnswer = pagedListOf(TargetAnswer)
+
+export const TargetQuery = v.object(listParams(["id", "name", "type", "agent_id"]))
 
 export const TargetTestAnswer = v.object({ status: v.picklist(["success", "failed"]), message: v.string() })
 

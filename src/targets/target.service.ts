@@ -8,8 +8,10 @@ import { targetConnector } from "../connectors/targets/catalog"
 import type { TargetDefinition } from "../connectors/targets/contract"
 import type { Db, Tx } from "../db/db"
 import { newId } from "../db/ids"
+import type { Slice, TextFilter } from "../db/listing"
 import { explainRefusals } from "../db/refusals"
 import { AppError } from "../errors"
+import { movedBetween } from "../health/connection-test.machine"
 import type { Sealer } from "../secrets/sealing"
 import type { AgentState, TargetRow, TargetStore } from "./target.store"
 
@@ -110,9 +112,9 @@ export const targetService = ({ db, targets, sealer, audit, clock, onServingChan
   return {
     get,
 
-    /** Newest first, retired ones included. `total` counts all targets. */
-    async list(range: { limit: number; offset: number }) {
-      const [rows, total] = await Promise.all([targets.list(range), targets.total()])
+    /** Newest first, retired ones included. `total` counts all targets that match. */
+    async list(filter: TextFilter, slice: Slice) {
+      const [rows, total] = await Promise.all([targets.list(filter, slice), targets.total(filter)])
       return { rows, total }
     },
 
@@ -163,6 +165,8 @@ export const targetService = ({ db, targets, sealer, audit, clock, onServingChan
           const mayChangeServing = movesAgent || patch.enabled !== undefined
           const certificateIds = mayChangeServing ? await targets.lockCertificates(tx, id) : []
           if (movesAgent && patch.agentId !== undefined) await demandAgent(tx, patch.agentId)
+          const before = await targets.lock(tx, id)
+          if (before === null) throw notFound(id)
           const values = {
             name: patch.name,
             agentId: patch.agentId,
@@ -187,7 +191,7 @@ export const targetService = ({ db, targets, sealer, audit, clock, onServingChan
             actor,
             resourceType: "target",
             resourceId: id,
-            details: { changed: Object.keys(patch) },
+            details: { changed: Object.keys(patch), ...movedBetween(before.testStatus, "untested") },
           })
           return target
         }),
@@ -205,14 +209,16 @@ export const targetService = ({ db, targets, sealer, audit, clock, onServingChan
 
     /** Whether the target's agent could deploy now. The outcome is recorded; the target's machine is not touched. */
     async test(id: string, actor: Actor): Promise<TestOutcome> {
-      const { agentId } = await get(id)
       const now = clock.now()
       return db.transaction(async (tx) => {
-        const message = agentProblem(await targets.agentState(tx, agentId), now)
+        const before = await targets.lock(tx, id)
+        if (before === null) throw notFound(id)
+        const message = agentProblem(await targets.agentState(tx, before.agentId), now)
         const status = message === "" ? "success" : "failed"
-        if ((await targets.update(tx, id, { testStatus: status, lastTestedAt: now })) === null) throw notFound(id)
+        await targets.update(tx, id, { testStatus: status, lastTestedAt: now })
         const action = `target_test_connection_${status}`
-        await audit.append(tx, { action, actor, resourceType: "target", resourceId: id })
+        const details = movedBetween(before.testStatus, status)
+        await audit.append(tx, { action, actor, resourceType: "target", resourceId: id, details })
         return { status, message }
       })
     },

@@ -1,6 +1,7 @@
 /** SQL of deployment targets. */
-import { and, asc, count, desc, eq, inArray, isNull } from "drizzle-orm"
+import { and, asc, count, eq, inArray, isNull } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
+import { listing, type Slice, type TextFilter } from "../db/listing"
 import { forUpdate } from "../db/locking"
 import type { Tables } from "../db/tables/tables"
 
@@ -17,76 +18,88 @@ export interface AgentState {
 export const targetStore = ({
   t: { deploymentTargets: targets, agents, certificates, certificateTargets },
   read,
-}: Db) => ({
-  /** Newest first, retired ones included. */
-  list: ({ limit, offset }: { limit: number; offset: number }) =>
-    read.select().from(targets).orderBy(desc(targets.createdAt), desc(targets.id)).limit(limit).offset(offset),
+}: Db) => {
+  const listed = listing({
+    id: targets.id,
+    time: targets.createdAt,
+    text: [targets.id, targets.name, targets.type, targets.agentId],
+  })
 
-  async total(): Promise<number> {
-    const [row] = await read.select({ n: count() }).from(targets)
-    return row?.n ?? 0
-  },
+  return {
+    /** Newest first, retired ones included. */
+    list: ({ search }: TextFilter, slice: Slice) =>
+      listed.read(read.select().from(targets), listed.matches(search), slice),
 
-  async get(id: string): Promise<TargetRow | null> {
-    return (await read.select().from(targets).where(eq(targets.id, id)))[0] ?? null
-  },
+    async total({ search }: TextFilter): Promise<number> {
+      const [row] = await read.select({ n: count() }).from(targets).where(listed.matches(search))
+      return row?.n ?? 0
+    },
 
-  /** null when there is no such agent. */
-  async agentState(query: Query, agentId: string): Promise<AgentState | null> {
-    const { name, status, lastHeartbeatAt, retiredAt } = agents
-    const rows = await query
-      .select({ name, status, lastHeartbeatAt, retiredAt })
-      .from(agents)
-      .where(eq(agents.id, agentId))
-    return rows[0] ?? null
-  },
+    async get(id: string): Promise<TargetRow | null> {
+      return (await read.select().from(targets).where(eq(targets.id, id)))[0] ?? null
+    },
 
-  /** Certificates that go to the target, locked: whoever works on one holds it while adding jobs for the target. */
-  async lockCertificates(tx: Tx, id: string): Promise<string[]> {
-    const mapped = tx
-      .select({ id: certificateTargets.certificateId })
-      .from(certificateTargets)
-      .where(eq(certificateTargets.targetId, id))
-    const rows = await forUpdate(
-      tx
-        .select({ id: certificates.id })
-        .from(certificates)
-        .where(inArray(certificates.id, mapped))
-        .orderBy(asc(certificates.id)),
-    )
-    return rows.map((row) => row.id)
-  },
+    async lock(tx: Tx, id: string): Promise<TargetRow | null> {
+      return (await forUpdate(tx.select().from(targets).where(eq(targets.id, id))))[0] ?? null
+    },
 
-  /** null when the id is taken, or the name on that agent. */
-  async insert(tx: Tx, row: TargetRow): Promise<TargetRow | null> {
-    return (await tx.insert(targets).values(row).onConflictDoNothing().returning())[0] ?? null
-  },
+    /** null when there is no such agent. */
+    async agentState(query: Query, agentId: string): Promise<AgentState | null> {
+      const { name, status, lastHeartbeatAt, retiredAt } = agents
+      const rows = await query
+        .select({ name, status, lastHeartbeatAt, retiredAt })
+        .from(agents)
+        .where(eq(agents.id, agentId))
+      return rows[0] ?? null
+    },
 
-  /** null when there is no such target. Keys that are undefined keep their value. */
-  async update(tx: Tx, id: string, patch: Partial<TargetRow>): Promise<TargetRow | null> {
-    return (await tx.update(targets).set(patch).where(eq(targets.id, id)).returning())[0] ?? null
-  },
+    /** Certificates that go to the target, locked: whoever works on one holds it while adding jobs for the target. */
+    async lockCertificates(tx: Tx, id: string): Promise<string[]> {
+      const mapped = tx
+        .select({ id: certificateTargets.certificateId })
+        .from(certificateTargets)
+        .where(eq(certificateTargets.targetId, id))
+      const rows = await forUpdate(
+        tx
+          .select({ id: certificates.id })
+          .from(certificates)
+          .where(inArray(certificates.id, mapped))
+          .orderBy(asc(certificates.id)),
+      )
+      return rows.map((row) => row.id)
+    },
 
-  /** null when configuration, type or agent are no longer those that the new ones were made from. */
-  async replaceConfig(tx: Tx, from: TargetRow, patch: Partial<TargetRow>): Promise<TargetRow | null> {
-    const { encryptedConfig } = targets
-    const isUnchanged = and(
-      eq(targets.type, from.type),
-      eq(targets.agentId, from.agentId),
-      from.encryptedConfig === null ? isNull(encryptedConfig) : eq(encryptedConfig, from.encryptedConfig),
-    )
-    const changed = await tx
-      .update(targets)
-      .set(patch)
-      .where(and(eq(targets.id, from.id), isUnchanged))
-      .returning()
-    return changed[0] ?? null
-  },
+    /** null when the id is taken, or the name on that agent. */
+    async insert(tx: Tx, row: TargetRow): Promise<TargetRow | null> {
+      return (await tx.insert(targets).values(row).onConflictDoNothing().returning())[0] ?? null
+    },
 
-  /** Whether there was one. Its mappings go with it, its jobs stay without it. */
-  async remove(tx: Tx, id: string): Promise<boolean> {
-    return (await tx.delete(targets).where(eq(targets.id, id)).returning({ id: targets.id })).length > 0
-  },
-})
+    /** null when there is no such target. Keys that are undefined keep their value. */
+    async update(tx: Tx, id: string, patch: Partial<TargetRow>): Promise<TargetRow | null> {
+      return (await tx.update(targets).set(patch).where(eq(targets.id, id)).returning())[0] ?? null
+    },
+
+    /** null when configuration, type or agent are no longer those that the new ones were made from. */
+    async replaceConfig(tx: Tx, from: TargetRow, patch: Partial<TargetRow>): Promise<TargetRow | null> {
+      const { encryptedConfig } = targets
+      const isUnchanged = and(
+        eq(targets.type, from.type),
+        eq(targets.agentId, from.agentId),
+        from.encryptedConfig === null ? isNull(encryptedConfig) : eq(encryptedConfig, from.encryptedConfig),
+      )
+      const changed = await tx
+        .update(targets)
+        .set(patch)
+        .where(and(eq(targets.id, from.id), isUnchanged))
+        .returning()
+      return changed[0] ?? null
+    },
+
+    /** Whether there was one. Its mappings go with it, its jobs stay without it. */
+    async remove(tx: Tx, id: string): Promise<boolean> {
+      return (await tx.delete(targets).where(eq(targets.id, id)).returning({ id: targets.id })).length > 0
+    },
+  }
+}
 
 export type TargetStore = ReturnType<typeof targetStore>

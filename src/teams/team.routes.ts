@@ -1,9 +1,9 @@
 /** Routes under /api/v1/teams. */
 import { Hono } from "hono"
 import { type ApiEnv, input, operation } from "../server/operation"
-import { listAnswer, PageQuery, rangeOf } from "../server/paging"
+import { pagedAnswer, sliceOf } from "../server/paging"
 import { IdParam } from "../server/resource.schema"
-import { NewTeamBody, TeamAnswer, TeamListAnswer, TeamPatchBody, teamAnswer } from "./team.schema"
+import { NewTeamBody, TeamAnswer, TeamListAnswer, TeamPatchBody, TeamQuery, teamAnswer } from "./team.schema"
 import type { TeamService } from "./team.service"
 
 export const teamRoutes = (teams: TeamService) =>
@@ -11,16 +11,22 @@ export const teamRoutes = (teams: TeamService) =>
     .get(
       "/",
       operation({ id: "list_teams", summary: "List teams", role: "viewer", returns: TeamListAnswer }),
-      input("query", PageQuery),
+      input("query", TeamQuery),
       async (c) => {
-        const page = c.req.valid("query")
-        const { rows, total } = await teams.list(rangeOf(page))
-        return c.json(listAnswer(rows.map(teamAnswer), total, page))
+        const query = c.req.valid("query")
+        return c.json(pagedAnswer(query, await teams.list({ search: query.q }, sliceOf(query)), teamAnswer))
       },
     )
     .post(
       "/",
-      operation({ id: "create_team", summary: "Create a team", role: "operator", returns: TeamAnswer, status: 201 }),
+      operation({
+        id: "create_team",
+        summary: "Create a team",
+        role: "operator",
+        errors: { 409: "The name or the id is taken" },
+        returns: TeamAnswer,
+        status: 201,
+      }),
       input("json", NewTeamBody),
       async (c) => c.json(teamAnswer(await teams.create(c.req.valid("json"), c.get("actor"))), 201),
     )
@@ -32,14 +38,25 @@ export const teamRoutes = (teams: TeamService) =>
     )
     .put(
       "/:id",
-      operation({ id: "update_team", summary: "Change a team", role: "operator", returns: TeamAnswer }),
+      operation({
+        id: "update_team",
+        summary: "Change a team",
+        role: "operator",
+        errors: { 409: "Another team has the name" },
+        returns: TeamAnswer,
+      }),
       input("param", IdParam),
       input("json", TeamPatchBody),
       async (c) => c.json(teamAnswer(await teams.update(c.req.valid("param").id, c.req.valid("json"), c.get("actor")))),
     )
     .delete(
       "/:id",
-      operation({ id: "delete_team", summary: "Delete a team", role: "operator" }),
+      operation({
+        id: "delete_team",
+        summary: "Delete a team",
+        role: "operator",
+        errors: { 409: "Owners or certificates refer to it" },
+      }),
       input("param", IdParam),
       async (c) => {
         await teams.remove(c.req.valid("param").id, c.get("actor"))

@@ -1,6 +1,6 @@
 /** Teams on the wire. */
 import * as v from "valibot"
-import { listOf } from "../server/paging"
+import { listParams, pagedListOf } from "../server/paging"
 import { ChosenId, ResourceName } from "../server/resource.schema"
 import { requiredTime, WireTime } from "../server/wire"
 import type { TeamRow } from "./team.store"
@@ -26,7 +26,9 @@ export const TeamAnswer = v.pipe(
   v.metadata({ ref: "Team" }),
 )
 
-export const TeamListAnswer = listOf(TeamAnswer)
+export const TeamListAnswer = pagedListOf(TeamAnswer)
+
+export const TeamQuery = v.object(listParams(["id", "name", "description"]))
 
 export const teamAnswer = ({ id, name, description, createdAt, updatedAt }: TeamRow) => ({
   id,

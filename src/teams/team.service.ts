@@ -4,6 +4,7 @@ import type { AuditService } from "../audit/audit.service"
 import type { Clock } from "../clock"
 import type { Db } from "../db/db"
 import { newId } from "../db/ids"
+import type { Slice, TextFilter } from "../db/listing"
 import { explainRefusals } from "../db/refusals"
 import { AppError } from "../errors"
 import type { TeamRow, TeamStore } from "./team.store"
@@ -26,9 +27,9 @@ interface Deps {
 const notFound = (id: string) => new AppError("not_found", `team ${id} does not exist`)
 
 export const teamService = ({ db, teams, audit, clock }: Deps) => ({
-  /** Newest first. `total` counts all teams. */
-  async list(range: { limit: number; offset: number }) {
-    const [rows, total] = await Promise.all([teams.list(range), teams.total()])
+  /** Newest first. `total` counts all teams that match. */
+  async list(filter: TextFilter, slice: Slice) {
+    const [rows, total] = await Promise.all([teams.list(filter, slice), teams.total(filter)])
     return { rows, total }
   },
 

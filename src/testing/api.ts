@@ -15,9 +15,14 @@ export const agentActor = (agentId: string): Actor => ({ name: agentId, type: "A
 const noVersion = { version: "0.0.0", commit: "", modified: false, buildTime: "", runtime: "" }
 
 /** `api` as the wiring would mount it, e.g. `new Hono<ApiEnv>().route("/widgets", widgetRoutes(service))`. */
-export const testApi = (api: { readonly routes: readonly Route[] }, actor: Actor = adminActor): Hono<ApiEnv> =>
+export const testApi = (
+  api: { readonly routes: readonly Route[] },
+  actor: Actor = adminActor,
+  { protocols }: { protocols?: { readonly routes: readonly Route[] } } = {},
+): Hono<ApiEnv> =>
   createApp({
     api,
+    ...(protocols === undefined ? {} : { protocols }),
     authentication: {
       mode: actor.role === "none" ? "none" : "api-key",
       identify: async () => ({ via: "key", actor }),

@@ -68,7 +68,7 @@ export const assembleApp = (db: Db, options: Assembly = {}) => {
     },
   })
   const throttle = loginThrottle(clock)
-  const sessions = sessionService({ db, sessions: sessionRows, keys, throttle, clock })
+  const sessions = sessionService({ db, sessions: sessionRows, keys, throttle, audit, clock })
   const cookie = sessionCookie(true)
   const access = authentication({
     mode: options.mode ?? "api-key",

@@ -2,6 +2,7 @@
 import { Hono } from "hono"
 import type { Actor } from "../access/actor"
 import { agentRoutes, joinTokenRoutes } from "../agents/agent.routes"
+import { approvalRoutes } from "../approvals/approval.routes"
 import { certificateRoutes } from "../certificates/certificate.routes"
 import type { Db } from "../db/db"
 import { jobRoutes } from "../jobs/job.routes"
@@ -24,6 +25,7 @@ export const lifecycleApi = async (db: Db, options: Partial<ServerOptions> = {})
   const routes = new Hono<ApiEnv>()
     .route("/certificates", certificateRoutes(server))
     .route("/jobs", jobRoutes(server.jobs))
+    .route("/approvals", approvalRoutes(server.approvals))
     .route("/agents", agentRoutes(server))
     .route("/join-tokens", joinTokenRoutes(server.tokens))
 

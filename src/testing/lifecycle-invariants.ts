@@ -4,9 +4,11 @@ import { canMove as certificateCanMove, isTerminal } from "../certificates/certi
 import { servingStore } from "../certificates/serving.store"
 import type { Db } from "../db/db"
 import { isIssuing, isOpen, canMove as jobCanMove, mayRetry } from "../jobs/job.machine"
+import { canMove as canBeVerified } from "../jobs/verification.machine"
 import { parseCsr } from "../pki/csr"
-import { nextStep, waveOf } from "../rollouts/rollout.machine"
+import { nextStep, canMove as rolloutCanMove, waveOf } from "../rollouts/rollout.machine"
 import { certificateIds } from "./lifecycle-world"
+import { type Change, illegalChanges, recordChanges, type ToldChange, untoldChanges } from "./recorded-changes"
 
 const byId = (a: { id: string }, b: { id: string }) => (a.id < b.id ? -1 : 1)
 const byAge = (a: { createdAt: Date; id: string }, b: { createdAt: Date; id: string }) =>
@@ -21,12 +23,15 @@ export const observe = async (db: Db) => {
     versions: (await read.select().from(t.certificateVersions)).toSorted(byAge),
     jobs: (await read.select().from(t.jobs)).toSorted(byAge),
     rollouts: (await read.select().from(t.rollouts)).toSorted(byAge),
+    approvals: (await read.select().from(t.approvalRequests)).toSorted(byAge),
     events: (
       await read
         .select()
         .from(t.auditEvents)
-        .where(inArray(t.auditEvents.resourceType, ["job", "certificate"]))
+        .where(inArray(t.auditEvents.resourceType, ["job", "certificate", "approval"]))
     ).toSorted(byId),
+    revocations: await read.select().from(t.certificateRevocations),
+    outbox: await read.select().from(t.outbox),
     places,
   }
 }
@@ -147,6 +152,25 @@ const statuses = (observed: Observed): string[] =>
     return problems
   })
 
+/** Whoever holds a version of a revoked certificate holds a revoked one, and nothing of any other certificate is revoked. */
+const revoked = ({ certificates, versions, revocations, outbox }: Observed): string[] => [
+  ...certificates.flatMap((row) => {
+    const own = revocations.filter(({ certificateId }) => certificateId === row.id)
+    if (row.status === "Archived") return []
+    if (row.status !== "Revoked") return own.length === 0 ? [] : [`${row.id} is ${row.status}, but has revocations`]
+    const serials = new Set(own.map(({ serialNumber }) => serialNumber))
+    const newest = new Map(
+      versions.filter(({ certificateId }) => certificateId === row.id).map((version) => [version.agentId, version]),
+    )
+    return [...newest.values()]
+      .filter(({ serialNumber }) => !serials.has(serialNumber))
+      .map(({ id, agentId }) => `${row.id} is Revoked, but version ${id} of ${agentId} is not`)
+  }),
+  ...revocations
+    .filter(({ id, issuerNotified }) => !issuerNotified && !outbox.some((row) => row.payload.revocation_id === id))
+    .map(({ id }) => `nobody owes the issuer news of revocation ${id}`),
+]
+
 /** What a roll-out says may go goes, and nothing else. `mayLag`: time has passed since anybody looked. */
 const holds = ({ rollouts, jobs, places, events }: Observed, now: Date, mayLag: boolean): string[] =>
   rollouts.flatMap((rollout) => {
@@ -191,12 +215,92 @@ const attempts = ({ jobs, events }: Observed): string[] =>
       : [`${job.id} was handed out ${dispatched} times in ${job.attempts} attempts`]
   })
 
+/** Has the database note every change of state of certificates, jobs, verifications and roll-outs. */
+export const recordLifecycle = (db: Db) =>
+  recordChanges(
+    db,
+    { table: "managed_certificates", state: (row) => `${row}.status` },
+    { table: "jobs", state: (row) => `${row}.status` },
+    { table: "jobs", name: "verifications", state: (row) => `${row}.verification_status` },
+    { table: "rollouts", state: (row) => `${row}.state` },
+  )
+
+const toldOf = (id: string, change: unknown): ToldChange[] => {
+  const { from, to } = Object(change)
+  return from === undefined || to === undefined || from === to ? [] : [{ id, from: String(from), to: String(to) }]
+}
+
+/** Changes that really happened and are illegal, or that the audit trail does not tell of, each by exactly one event. */
+export const unaccounted = (changes: readonly Change[], { events }: Observed): string[] => {
+  const of = (table: string) => changes.filter((change) => change.table === table)
+  const toldOn = (resourceType: string) =>
+    events
+      .filter((event) => event.resourceType === resourceType)
+      .flatMap(({ resourceId, action, details }) =>
+        toldOf(resourceId, action === "certificate_archived" ? { ...details, to: "Archived" } : details),
+      )
+  // A deployment that is handed out again has not been verified yet: that is part of its move.
+  const verified = of("verifications").filter(({ to }) => to !== "pending")
+  const halted = of("rollouts").filter(({ to }) => to === "halted")
+  const toldHalts = events.filter(({ action }) => action === "rollout_halted").map(({ details }) => details.rollout_id)
+  return [
+    ...illegalChanges(of("managed_certificates"), certificateCanMove),
+    ...illegalChanges(of("jobs"), jobCanMove),
+    ...illegalChanges(of("verifications"), canBeVerified),
+    ...illegalChanges(of("rollouts"), rolloutCanMove),
+    ...untoldChanges(of("managed_certificates"), toldOn("certificate")),
+    ...untoldChanges(of("jobs"), toldOn("job")),
+    ...untoldChanges(
+      verified,
+      events.flatMap(({ resourceId, details }) => toldOf(resourceId, details.verification)),
+    ),
+    ...untoldChanges(
+      halted,
+      toldHalts.map((id) => ({ id: String(id), from: "running", to: "halted" })),
+    ),
+  ]
+}
+
+/**
+ * Where the profile wants approval, a job waits if and only if its request is pending, and has run only if somebody else said yes.
+ * Each request was made and closed once, and the trail says so.
+ */
+const requests = ({ certificates, jobs, approvals, events }: Observed): string[] => {
+  const wanting = new Set(certificates.flatMap((row) => (row.certificateProfileId === null ? [] : [row.id])))
+  const ofJob = new Map(approvals.map((request) => [request.jobId, request]))
+  const problems = ofJob.size === approvals.length ? [] : ["a job has two approval requests"]
+  for (const job of jobs) {
+    if (!isIssuing(job.type)) continue
+    const request = ofJob.get(job.id)
+    const isWanted = wanting.has(job.certificateId ?? "")
+    if (request !== undefined && !isWanted) problems.push(`${job.id} has a request that nobody wants`)
+    if ((job.status === "AwaitingApproval" && isWanted) !== (request?.state === "pending")) {
+      problems.push(`${job.id} is ${job.status}, its approval request is ${request?.state}`)
+    }
+    const hasRun = job.attempts > 0 && job.status !== "Failed"
+    if (request !== undefined && hasRun && request.state !== "approved") {
+      problems.push(
+        `${job.id} is ${job.status} after ${job.attempts} attempts, its approval request is ${request.state}`,
+      )
+    }
+  }
+  for (const { id, state, requestedBy, decidedBy } of approvals) {
+    const actions = events.filter((event) => event.resourceId === id).map(({ action }) => action)
+    const expected = state === "pending" ? ["approval_requested"] : ["approval_requested", `approval_${state}`]
+    if (actions.join() !== expected.join()) problems.push(`request ${id} is ${state}, the trail says ${actions.join()}`)
+    if (decidedBy === requestedBy && requestedBy !== "system") problems.push(`${decidedBy} decided on request ${id}`)
+  }
+  return problems
+}
+
 /** Everything that is wrong, in words; empty when all is well. */
 export const problemsOf = (observed: Observed, now: Date, mayLag: boolean): string[] => [
   ...chains(observed).filter((problem) => problem !== null),
   ...oneOpenJobEach(observed),
   ...versionsAccountedFor(observed),
   ...statuses(observed),
+  ...revoked(observed),
   ...holds(observed, now, mayLag),
   ...attempts(observed),
+  ...requests(observed),
 ]

@@ -6,15 +6,21 @@ import { agentService } from "../agents/agent.service"
 import { agentStore, joinTokenStore } from "../agents/agent.store"
 import { joinTokenService } from "../agents/join-token.service"
 import { workService } from "../agents/work.service"
+import { approvalService } from "../approvals/approval.service"
+import { approvalStore } from "../approvals/approval.store"
+import { approvalExpiry } from "../approvals/approval-expiry"
 import { auditService } from "../audit/audit.service"
 import { auditStore } from "../audit/audit.store"
 import { certificateService } from "../certificates/certificate.service"
 import { certificateStore } from "../certificates/certificate.store"
-import { noNews } from "../certificates/certificate-news"
+import { type CertificateNews, noNews } from "../certificates/certificate-news"
 import { deploymentService } from "../certificates/deployment.service"
+import { dueStore } from "../certificates/due.store"
 import { issuanceService } from "../certificates/issuance.service"
 import { lifecycleService } from "../certificates/lifecycle.service"
 import { renewalService } from "../certificates/renewal.service"
+import { revocationService } from "../certificates/revocation.service"
+import { revocationStore } from "../certificates/revocation.store"
 import { servingStore } from "../certificates/serving.store"
 import type { OpenIssuer } from "../certificates/signing.service"
 import { versionStore } from "../certificates/version.store"
@@ -23,10 +29,13 @@ import type { Db, Tx } from "../db/db"
 import { AppError } from "../errors"
 import { observationService } from "../health/observation.service"
 import { observationStore } from "../health/observation.store"
+import { openGates } from "../issuers/issuer-gate"
 import { jobService } from "../jobs/job.service"
 import { jobStore } from "../jobs/job.store"
 import { jobProcessorService } from "../jobs/job-processor.service"
 import { jobQueueService } from "../jobs/job-queue.service"
+import { outboxQueue, outboxWorker } from "../outbox/outbox.service"
+import { outboxStore } from "../outbox/outbox.store"
 import { type Authority, createRootAuthority, openAuthority } from "../pki/authority"
 import { parseCsr } from "../pki/csr"
 import { sanOf } from "../pki/names"
@@ -72,6 +81,8 @@ export const outsideCa = (now: () => Date, lifetimeMs: number) => {
   const signed = new Map<string, Issued>()
   const orders = new Map<string, { request: IssueRequest; refused: boolean }>()
   let held: (() => void)[] = []
+  /** Serials, in the order in which the CA heard of them. */
+  const revoked: string[] = []
   /** Jobs whose call is not answered. */
   const unanswered = new Set<string>()
 
@@ -85,6 +96,7 @@ export const outsideCa = (now: () => Date, lifetimeMs: number) => {
   }
 
   return {
+    revoked: revoked as readonly string[],
     be: (next: CaMood) => {
       mood = next
     },
@@ -136,7 +148,14 @@ export const outsideCa = (now: () => Date, lifetimeMs: number) => {
         }
         return { state: "completed", ...(await issueOnce(order.request)) }
       },
-      async revoke() {},
+      async revoke({ serial }) {
+        if (died()) return new Promise<never>(() => {})
+        if (mood === "fail") {
+          mood = "sign"
+          throw new AppError("upstream", "the CA is out of order")
+        }
+        revoked.push(serial)
+      },
       async testConnection() {},
     }),
   }
@@ -152,8 +171,10 @@ interface ServerOptions {
   lifetimeMs: number
   keygenMode?: "agent" | "server"
   planWaves?: PlanWaves
+  bypassesApproval?: boolean
   /** How long a CSR waits for the CA outside. */
   answerWithinMs?: number
+  news?: CertificateNews
   onError?: (what: string, error: unknown) => void
 }
 
@@ -161,7 +182,16 @@ const ignore = () => {}
 
 /** All services of one server process. `kill` it, or let it die after a number of transactions; nothing of it moves then. */
 export const lifecycleServer = (options: ServerOptions) => {
-  const { clock, serverId, ca, lifetimeMs, keygenMode = "agent", planWaves = oneWave, onError = ignore } = options
+  const {
+    clock,
+    serverId,
+    ca,
+    lifetimeMs,
+    keygenMode = "agent",
+    planWaves = oneWave,
+    onError = ignore,
+    news = noNews,
+  } = options
   let fuse = Number.POSITIVE_INFINITY
   let isDead = false
   let underWay = 0
@@ -191,10 +221,20 @@ export const lifecycleServer = (options: ServerOptions) => {
   const serving = servingStore(db)
   const jobs = jobStore(db)
   const common = { db, audit, clock, certificates, versions, serving, jobs }
-  const queue = jobQueueService(common)
+  const approvalRows = approvalStore(db)
+  const queue = jobQueueService({ ...common, onMoved: approvalExpiry({ ...common, approvals: approvalRows }) })
   const rollouts = rolloutService({ ...common, rollouts: rolloutStore(db), queue, planWaves })
   const lifecycle = lifecycleService({ ...common, queue, rollouts })
-  const deployments = deploymentService({ ...common, queue, rollouts, lifecycle })
+  const ownerOf = async () => ({ name: "owner", email: "owner@example.com" })
+  const approvals = approvalService({
+    ...common,
+    approvals: approvalRows,
+    queue,
+    lifecycle,
+    ownerOf,
+    bypass: options.bypassesApproval ?? false,
+  })
+  const deployments = deploymentService({ ...common, queue, rollouts, approvals, lifecycle })
   const observations = observationService({ ...common, observations: observationStore(db) })
   const inside: OpenIssuer = {
     inProcess: true,
@@ -206,13 +246,30 @@ export const lifecycleServer = (options: ServerOptions) => {
   }
   const outside: OpenIssuer = { inProcess: false, connector: ca.connector(() => isDead) }
   const openIssuer = async (id: string) => (id === "iss-inside" ? inside : outside)
+  const outboxRows = outboxStore(db)
+  const revocations = revocationService({
+    ...common,
+    news,
+    revocations: revocationStore(db),
+    lifecycle,
+    outbox: outboxQueue({ ...common, rows: outboxRows }),
+    openIssuer,
+  })
+  const outbox = outboxWorker({
+    ...common,
+    rows: outboxRows,
+    handlers: revocations.handlers,
+    onRowError: (id, error) => onError(`outbox ${id}`, error),
+  })
   const issuance = issuanceService({
     ...common,
-    news: noNews,
+    news,
+    revocations,
     queue,
     deployments,
     lifecycle,
     openIssuer,
+    gates: openGates,
     serverId,
     keygenMode,
     answerWithinMs: options.answerWithinMs,
@@ -220,7 +277,9 @@ export const lifecycleServer = (options: ServerOptions) => {
   })
   const renewals = renewalService({
     ...common,
-    news: noNews,
+    due: dueStore(db),
+    approvals,
+    news,
     queue,
     rollouts,
     lifecycle,
@@ -233,6 +292,7 @@ export const lifecycleServer = (options: ServerOptions) => {
     lifecycle,
     issuance,
     openIssuer,
+    gates: openGates,
     rollouts,
     seal: (plain) => plain,
     serverId,
@@ -242,7 +302,8 @@ export const lifecycleServer = (options: ServerOptions) => {
   const jobsService = jobService({
     ...common,
     queue,
-    ownerOf: async () => ({ name: "owner", email: "owner@example.com" }),
+    approvals,
+    ownerOf,
     endpointOf: async (targetId) => (targetId.endsWith("blind") ? null : `${targetId}.example:443`),
     isServedBy: serving.isMapped,
     lifecycle,
@@ -262,8 +323,11 @@ export const lifecycleServer = (options: ServerOptions) => {
     db,
     audit,
     lifecycle,
+    approvals,
     issuance,
     renewals,
+    revocations,
+    outbox,
     processor,
     deployments,
     agents,
@@ -271,7 +335,7 @@ export const lifecycleServer = (options: ServerOptions) => {
     work,
     observations,
     jobs: jobsService,
-    certificates: certificateService({ ...common, queue, lifecycle, news: noNews }),
+    certificates: certificateService({ ...common, queue, lifecycle, news }),
     kill,
     /** Dies after so many more transactions. */
     dieAfter: (transactions: number) => {
@@ -292,7 +356,10 @@ export class ServerDied extends Error {
 
 export type LifecycleServer = ReturnType<typeof lifecycleServer>
 
-/** Rows that every world starts with: three agents, each with two targets, and three certificates, not yet mapped. */
+/**
+ * Rows that every world starts with: three agents, each with two targets, and three certificates, not yet mapped. The profile of
+ * one of them wants every issuance approved.
+ */
 export const agentIds = ["agent-1", "agent-2", "agent-3"] as const
 export const targetIds = agentIds.flatMap((agentId) => [`${agentId}-a`, `${agentId}-b`])
 export const agentOf = (targetId: string): string => targetId.slice(0, -2)
@@ -310,6 +377,13 @@ export const layOut = (db: Db, now: Date): Promise<void> =>
     const policy = { alertThresholdsDays: [14, 7, 0], alertChannels: {}, alertSeverityMap: {}, renewalWindowDays: 30 }
     await tx.insert(t.renewalPolicies).values({ id: "rp-auto", name: "auto", ...policy, ...stamps })
     await tx.insert(t.renewalPolicies).values({ id: "rp-asks", name: "asks", autoRenew: false, ...policy, ...stamps })
+    await tx.insert(t.certificateProfiles).values({
+      ...{ id: "prof-two-person", name: "two-person", requiresApproval: true, allowedEkus: ["serverAuth"] },
+      allowedKeyAlgorithms: [{ algorithm: "ECDSA", min_size: 256 }],
+      requiredSanPatterns: [],
+      requiredCsrAttributes: [],
+      ...stamps,
+    })
     for (const id of agentIds) {
       await tx
         .insert(t.agents)
@@ -331,7 +405,8 @@ export const layOut = (db: Db, now: Date): Promise<void> =>
         ownerId: "o-1",
         teamId: "t-1",
         issuerId: id === "mc-outside" ? "iss-outside" : "iss-inside",
-        renewalPolicyId: id === "mc-approved" ? "rp-asks" : "rp-auto",
+        renewalPolicyId: "rp-auto",
+        certificateProfileId: id === "mc-approved" ? "prof-two-person" : null,
         ...stamps,
       })
     }

@@ -17,6 +17,8 @@ export type OpenTestDb = () => Promise<Db>
 /** Removes what the tests of a file made, in reverse order. */
 const cleanups: (() => Promise<void> | void)[] = []
 
+const postgresUrls = new WeakMap<Db, string>()
+
 let sqliteTemplate: Promise<Buffer> | undefined
 
 /** A migrated file. Migrating takes some ten milliseconds, writing the result none. */
@@ -50,8 +52,18 @@ const openPostgresDb: OpenTestDb = async () => {
   const database = await createTestDatabase()
   cleanups.push(() => database.drop())
   const db = await openDatabase({ url: database.url, dataDir: tmpdir(), maxConnections: 8 })
+  postgresUrls.set(db, database.url)
   cleanups.push(() => db.close())
   return db
+}
+
+/** What a second server on the same database would use; on SQLite, which one process has to itself, the same handle. */
+export const openBeside = async (db: Db): Promise<Db> => {
+  const url = postgresUrls.get(db)
+  if (url === undefined) return db
+  const beside = await openDatabase({ url, dataDir: tmpdir(), maxConnections: 8 })
+  cleanups.push(() => beside.close())
+  return beside
 }
 
 /** For tests that open many, one after another. */

@@ -15,6 +15,8 @@ import { createInterface } from "node:readline"
 import postgres from "postgres"
 import { migrate } from "../db/migrate"
 import { openPostgres } from "../db/postgres"
+import { rowCountsDigest } from "../db/row-count-triggers"
+import { searchDigest } from "../db/search-triggers"
 
 const root = join(import.meta.dir, "..", "..")
 export const migrationsFolder = join(root, "drizzle")
@@ -196,7 +198,7 @@ const migrationsDigest = (): string => {
   for (const file of readdirSync(folder).sort()) {
     if (file.endsWith(".sql")) hash.update(file).update(readFileSync(join(folder, file)))
   }
-  return hash.digest("hex").slice(0, 16)
+  return hash.update(rowCountsDigest("postgres")).update(searchDigest("postgres")).digest("hex").slice(0, 16)
 }
 
 /** Migrates a template once per server and set of migrations, whichever test process comes first. */

@@ -24,7 +24,7 @@ export const wireAccess = ({ config, db, clock }: WiringOptions, { audit, agents
     findAgentByKeyHash: agents.findByKeyHash,
     onCreated: () => forgetInitialAdminKey(config.dataDir),
   })
-  const sessionsService = sessionService({ db, sessions, keys, throttle: loginThrottle(clock), clock })
+  const sessionsService = sessionService({ db, sessions, keys, throttle: loginThrottle(clock), audit, clock })
   const bootstrapHash = config.auth.agentBootstrapToken === null ? null : secretHash(config.auth.agentBootstrapToken)
   const cookie = sessionCookie(config.server.publicUrl.startsWith("https:"))
   const who = authentication({

@@ -3,10 +3,12 @@ import { Hono } from "hono"
 import { apiKeyRoutes } from "../access/api-key.routes"
 import { agentGroupRoutes } from "../agent-groups/agent-group.routes"
 import { agentRoutes, joinTokenRoutes } from "../agents/agent.routes"
+import { approvalRoutes } from "../approvals/approval.routes"
 import { auditRoutes } from "../audit/audit.routes"
 import type { eventFeed } from "../audit/event-feed"
 import { eventStreamRoutes } from "../audit/event-stream.routes"
 import { certificateRoutes } from "../certificates/certificate.routes"
+import { estRevocationRoutes, revocationRoutes } from "../certificates/revocation.routes"
 import type { Db } from "../db/db"
 import {
   discoveredCertificateRoutes,
@@ -15,7 +17,9 @@ import {
   discoverySummaryRoutes,
 } from "../discovery/discovery.routes"
 import { networkScanTargetRoutes } from "../discovery/network-scan-target.routes"
+import { estAdminRoutes } from "../est/est-admin.routes"
 import { healthCheckRoutes } from "../health/health-check.routes"
+import { intermediateRoutes, issuerIntermediateRoutes } from "../intermediates/intermediate.routes"
 import { issuerRoutes } from "../issuers/issuer.routes"
 import { jobRoutes } from "../jobs/job.routes"
 import { digestRoutes } from "../notifications/digest.routes"
@@ -24,6 +28,8 @@ import { ownerRoutes } from "../owners/owner.routes"
 import { policyRoutes } from "../policies/policy.routes"
 import { profileRoutes } from "../profiles/profile.routes"
 import { renewalPolicyRoutes } from "../renewal-policies/renewal-policy.routes"
+import { revocationStatusRoutes } from "../revocation-status/revocation-status.routes"
+import { searchRoutes } from "../search/search.routes"
 import type { ApiEnv } from "../server/operation"
 import { metricsRoutes } from "../stats/metrics.routes"
 import type { metricsService } from "../stats/metrics.service"
@@ -47,9 +53,14 @@ export const apiRoutes = (
     .route("/profiles", profileRoutes(services.profiles))
     .route("/renewal-policies", renewalPolicyRoutes(services.renewalPolicies))
     .route("/issuers", issuerRoutes(services.issuers))
+    .route("/issuers", issuerIntermediateRoutes(services.intermediates))
+    .route("/intermediates", intermediateRoutes(services.intermediates))
     .route("/targets", targetRoutes(services.targets))
     .route("/certificates", certificateRoutes({ ...services, renewals: services.renewals }))
+    .route("/certificates", revocationRoutes(services))
+    .route("/est", estRevocationRoutes(services.bulk))
     .route("/jobs", jobRoutes(services.jobs))
+    .route("/approvals", approvalRoutes(services.approvals))
     .route("/agents", agentRoutes({ ...services, db }))
     .route("/agents", discoveryReportRoutes(services.discoveries))
     .route("/agent-groups", agentGroupRoutes(services.agentGroups))
@@ -63,9 +74,12 @@ export const apiRoutes = (
     .route("/api-keys", apiKeyRoutes(keys))
     .route("/audit", auditRoutes(services.audit))
     .route("/events", eventStreamRoutes({ feed }))
+    .route("/search", searchRoutes(services.search))
     .route("/stats", statsRoutes(services.stats))
     .route("/metrics", metricsRoutes(metrics))
     .route("/notifications", notificationRoutes(services.notifications))
+    .route("/admin/est", estAdminRoutes(services.est))
+    .route("/admin/crl", revocationStatusRoutes(services.revocationStatus.crls))
     .route("/digest", digestRoutes(services.digest))
 
 export type Api = ReturnType<typeof apiRoutes>

@@ -1,22 +1,36 @@
 /** Stores and services, each given what it uses. Nothing is decided here. */
+import { Registry } from "prom-client"
 import { agentGroupService } from "../agent-groups/agent-group.service"
 import { agentGroupStore } from "../agent-groups/agent-group.store"
 import { agentService } from "../agents/agent.service"
 import { agentStore, joinTokenStore } from "../agents/agent.store"
 import { joinTokenService } from "../agents/join-token.service"
 import { workService } from "../agents/work.service"
+import { approvalService } from "../approvals/approval.service"
+import { approvalStore } from "../approvals/approval.store"
+import { approvalExpiry } from "../approvals/approval-expiry"
 import { auditService } from "../audit/audit.service"
 import { auditStore } from "../audit/audit.store"
 import { baselineService } from "../baseline/baseline.service"
 import { baselineStore } from "../baseline/baseline.store"
+import { bulkService } from "../certificates/bulk.service"
 import { certificateService } from "../certificates/certificate.service"
 import { certificateStore } from "../certificates/certificate.store"
 import type { CertificateNews } from "../certificates/certificate-news"
 import { deploymentService } from "../certificates/deployment.service"
+import { dueStore } from "../certificates/due.store"
+import { enrolmentService } from "../certificates/enrolment.service"
+import { exportService } from "../certificates/export.service"
+import { exportStore } from "../certificates/export.store"
 import { issuanceService } from "../certificates/issuance.service"
+import { defaultPolicy } from "../certificates/issuing-run.service"
 import { lifecycleService } from "../certificates/lifecycle.service"
-import { defaultPolicy, renewalService } from "../certificates/renewal.service"
+import { renewalService } from "../certificates/renewal.service"
+import { renewalDatesService } from "../certificates/renewal-dates.service"
+import { revocationService } from "../certificates/revocation.service"
+import { revocationStore } from "../certificates/revocation.store"
 import { servingStore } from "../certificates/serving.store"
+import { shortLivedService } from "../certificates/short-lived.service"
 import { versionStore } from "../certificates/version.store"
 import { openNotifiers } from "../connectors/notifiers/catalog"
 import { addressOf } from "../connectors/probe"
@@ -28,26 +42,37 @@ import { discoveryService } from "../discovery/discovery.service"
 import { discoveryStore } from "../discovery/discovery.store"
 import { networkScanTargetService } from "../discovery/network-scan-target.service"
 import { networkScanTargetStore } from "../discovery/network-scan-target.store"
+import { openTrustBundle } from "../enrolment/trust-bundle"
+import { AppError } from "../errors"
+import { estService } from "../est/est.service"
 import { healthCheckService } from "../health/health-check.service"
 import { healthCheckStore } from "../health/health-check.store"
 import { observationService } from "../health/observation.service"
 import { observationStore } from "../health/observation.store"
+import { intermediateService } from "../intermediates/intermediate.service"
+import { intermediateStore } from "../intermediates/intermediate.store"
 import { alarmStore } from "../inventory/alarm.store"
 import { fleetStore } from "../inventory/fleet.store"
 import { inventoryService } from "../inventory/inventory.service"
 import { namesStore } from "../inventory/names.store"
 import { placeStore } from "../inventory/place.store"
+import { usageStore } from "../inventory/usage.store"
 import { caKeyStore } from "../issuers/ca-key.store"
 import { environmentIssuers } from "../issuers/environment-issuers"
 import { heldAuthorityService } from "../issuers/held-authority.service"
+import { issuanceMetrics } from "../issuers/issuance.metrics"
 import { issuerService } from "../issuers/issuer.service"
 import { issuerStore } from "../issuers/issuer.store"
 import { issuerDepsFor } from "../issuers/issuer-deps"
+import { issuerGates } from "../issuers/issuer-gate"
+import { issuerTrouble } from "../issuers/issuer-trouble"
+import { deploymentMetrics } from "../jobs/deployment.metrics"
 import { jobService } from "../jobs/job.service"
 import { jobStore } from "../jobs/job.store"
 import { jobProcessorService } from "../jobs/job-processor.service"
 import { jobQueueService } from "../jobs/job-queue.service"
 import { logger } from "../logging"
+import { alertMetrics } from "../notifications/alert.metrics"
 import { announcementService } from "../notifications/announcement.service"
 import { deliveryService } from "../notifications/delivery.service"
 import { digestService } from "../notifications/digest.service"
@@ -56,6 +81,8 @@ import { expiryAlerts } from "../notifications/expiry-alerts"
 import { jobNews } from "../notifications/job-news"
 import { notificationService } from "../notifications/notification.service"
 import { notificationStore } from "../notifications/notification.store"
+import { outboxQueue, outboxWorker } from "../outbox/outbox.service"
+import { outboxStore } from "../outbox/outbox.store"
 import { ownerService } from "../owners/owner.service"
 import { ownerStore } from "../owners/owner.store"
 import { policyService } from "../policies/policy.service"
@@ -67,6 +94,8 @@ import { renewalPolicyService } from "../renewal-policies/renewal-policy.service
 import { renewalPolicyStore } from "../renewal-policies/renewal-policy.store"
 import { oneWave, rolloutService } from "../rollouts/rollout.service"
 import { rolloutStore } from "../rollouts/rollout.store"
+import { searchService } from "../search/search.service"
+import { searchStore } from "../search/search.store"
 import { attentionStore } from "../stats/attention.store"
 import { statsService } from "../stats/stats.service"
 import { statsStore } from "../stats/stats.store"
@@ -75,13 +104,20 @@ import { targetStore } from "../targets/target.store"
 import { teamService } from "../teams/team.service"
 import { teamStore } from "../teams/team.store"
 import type { WiringOptions } from "./options"
+import { wireRevocationStatus } from "./revocation-status"
 
 const rowErrors = (category: string) => {
   const log = logger(category)
   return (id: string, error: unknown) => log.error("{id} failed: {error}", { id, error })
 }
 
-export const wireServices = ({ config, db, sealer, clock, serverId, caFingerprint }: WiringOptions) => {
+const warnOf = (category: string) => {
+  const log = logger(category)
+  return (line: string) => log.warn("{line}", { line })
+}
+
+export const wireServices = (options: WiringOptions) => {
+  const { config, db, sealer, clock, serverId, caFingerprint } = options
   const audit = auditService({ db, events: auditStore(db), clock })
   const common = { db, audit, clock }
 
@@ -89,13 +125,16 @@ export const wireServices = ({ config, db, sealer, clock, serverId, caFingerprin
   const notificationRows = notificationStore(db)
   const notifications = notificationService({ ...common, notifications: notificationRows })
   const { publicUrl } = config.server
+  const registry = new Registry()
   const telling = { notifications: notificationRows, notify: notifications.notify, clock, publicUrl }
-  const alerts = expiryAlerts({ ...telling, audit })
+  const alertCounts = alertMetrics(registry)
+  const alerts = expiryAlerts({ ...telling, audit, onDeduped: alertCounts.deduped })
   const announcements = announcementService(telling)
 
   const certificates = certificateStore(db)
   const versions = versionStore(db)
   const serving = servingStore(db)
+  const due = dueStore(db)
   const jobs = jobStore(db)
   const policies = policyStore(db)
   const violations = violationService({
@@ -104,10 +143,23 @@ export const wireServices = ({ config, db, sealer, clock, serverId, caFingerprin
     onViolated: announcements.policyViolated,
     onRowError: rowErrors("policies"),
   })
+  const approvalRows = approvalStore(db)
+  const expireApproval = approvalExpiry({ ...common, approvals: approvalRows })
+  const tellOfJob = jobNews({ announcements, notifications: notificationRows })
+  const targetRows = targetStore(db)
+  const deploymentCounts = deploymentMetrics({
+    registry,
+    db,
+    typeOf: async (id) => (await targetRows.get(id))?.type ?? "unknown",
+  })
   const queue = jobQueueService({
     ...common,
     jobs,
-    onMoved: jobNews({ announcements, notifications: notificationRows }),
+    async onMoved(tx, job, how) {
+      await expireApproval(tx, job, how)
+      await tellOfJob(tx, job)
+      deploymentCounts.moved(tx, job)
+    },
   })
   const rollouts = rolloutService({ ...common, rollouts: rolloutStore(db), jobs, queue, planWaves: oneWave })
   const lifecycle = lifecycleService({ ...common, certificates, versions, serving, jobs, queue, rollouts })
@@ -121,19 +173,40 @@ export const wireServices = ({ config, db, sealer, clock, serverId, caFingerprin
         await announcements.renewalSucceeded(tx, certificateId)
       }
     },
+    revoked: announcements.revoked,
+    unsaid: (query, looked) =>
+      alerts.unsaid(
+        query,
+        looked.map(({ certificate, policy }) => ({ certificate, policy: policy ?? defaultPolicy })),
+      ),
     checked: (tx, certificate, policy) => alerts.check(tx, certificate, policy ?? defaultPolicy),
   }
   const observations = observationService({ ...common, observations: observationStore(db) })
 
   const caKeys = caKeyStore(db)
+  const issuerRows = issuerStore(db)
+  const intermediates = intermediateService({
+    ...common,
+    cas: intermediateStore(db),
+    caKeys,
+    findIssuer: async (id) => {
+      const issuer = await issuerRows.get(id)
+      if (issuer === null) throw new AppError("not_found", `issuer ${id} does not exist`)
+      return issuer
+    },
+    caKeyPassphrase: config.ca.files?.passphrase ?? null,
+    sealer,
+    backdateMs: config.ca.backdateMs,
+  })
   const issuers = issuerService({
     ...common,
-    issuers: issuerStore(db),
+    issuers: issuerRows,
     caKeys,
     sealer,
     depsFor: issuerDepsFor({
       fetch,
       clock,
+      treeAuthority: intermediates.signing,
       heldAuthorities: heldAuthorityService({ ...common, caKeys, sealer, settings: config.ca }),
       caKeyPassphrase: config.ca.files?.passphrase ?? null,
       backdateMs: config.ca.backdateMs,
@@ -141,10 +214,61 @@ export const wireServices = ({ config, db, sealer, clock, serverId, caFingerprin
     }),
     fromEnvironment: environmentIssuers(config.ca),
   })
-  const openIssuer = issuers.connectorFor
+  const issuanceCounts = issuanceMetrics(registry)
+  const openIssuer = async (id: string) => {
+    const opened = await (options.openIssuer ?? issuers.connectorFor)(id)
+    return { ...opened, connector: issuanceCounts.metered(opened.type, opened.connector) }
+  }
 
+  const gates = issuerGates({
+    clock,
+    ...issuerTrouble({ ...common, issuers: issuerRows }),
+    onError: rowErrors("issuers"),
+  })
+
+  const outboxRows = outboxStore(db)
+  const revocations = revocationService({
+    ...common,
+    news,
+    certificates,
+    revocations: revocationStore(db),
+    lifecycle,
+    outbox: outboxQueue({ ...common, rows: outboxRows }),
+    openIssuer,
+  })
+  const renewalDates = renewalDatesService({
+    ...common,
+    certificates,
+    versions,
+    serving,
+    due,
+    outbox: outboxQueue({ ...common, rows: outboxRows }),
+  })
+  const outbox = outboxWorker({
+    ...common,
+    rows: outboxRows,
+    handlers: { ...revocations.handlers, ...renewalDates.handlers },
+    onRowError: rowErrors("outbox"),
+  })
+
+  const owners = ownerService({ ...common, owners: ownerStore(db) })
+  const ownerOf = async (certificateId: string) => {
+    const certificate = await certificates.get(certificateId)
+    return certificate === null ? null : owners.get(certificate.ownerId).catch(() => null)
+  }
+  const approvals = approvalService({
+    ...common,
+    approvals: approvalRows,
+    jobs,
+    queue,
+    certificates,
+    lifecycle,
+    ownerOf,
+    bypass: config.approvalBypass,
+  })
   const deployments = deploymentService({
     ...common,
+    approvals,
     certificates,
     versions,
     serving,
@@ -156,6 +280,7 @@ export const wireServices = ({ config, db, sealer, clock, serverId, caFingerprin
   const issuance = issuanceService({
     ...common,
     news,
+    revocations,
     certificates,
     versions,
     serving,
@@ -164,12 +289,37 @@ export const wireServices = ({ config, db, sealer, clock, serverId, caFingerprin
     deployments,
     lifecycle,
     openIssuer,
+    gates,
     serverId,
     keygenMode: config.keygenMode,
     onBackgroundError: rowErrors("issuance"),
   })
+  const profiles = profileService({ ...common, profiles: profileStore(db) })
+  const baseline = baselineService({ ...common, baseline: baselineStore(db), issuers })
+  const enrolments = enrolmentService({
+    ...common,
+    news,
+    revocations,
+    certificates,
+    versions,
+    jobs,
+    queue,
+    deployments,
+    lifecycle,
+    openIssuer,
+    gates,
+    serverId,
+    keygenMode: config.keygenMode,
+    onBackgroundError: rowErrors("enrolment"),
+    ensureSystemRows: baseline.ensureSystemRows,
+    findProfile: profiles.find,
+    onMissingProfile: (profileId) =>
+      logger("enrolment").warn("profile {profileId} does not exist: only the general rules are checked", { profileId }),
+  })
   const renewals = renewalService({
     ...common,
+    due,
+    approvals,
     news,
     certificates,
     versions,
@@ -189,6 +339,8 @@ export const wireServices = ({ config, db, sealer, clock, serverId, caFingerprin
     lifecycle,
     issuance,
     openIssuer,
+    gates,
+    serving,
     rollouts,
     seal: sealer.seal,
     serverId,
@@ -202,23 +354,20 @@ export const wireServices = ({ config, db, sealer, clock, serverId, caFingerprin
 
   const targets = targetService({
     ...common,
-    targets: targetStore(db),
+    targets: targetRows,
     sealer,
     onServingChanged: async (tx, certificateIds) => {
       for (const id of certificateIds) await lifecycle.afterTargetsChanged(tx, id)
     },
   })
-  const owners = ownerService({ ...common, owners: ownerStore(db) })
   const jobsService = jobService({
     ...common,
     jobs,
     queue,
     certificates,
     versions,
-    ownerOf: async (certificateId) => {
-      const certificate = await certificates.get(certificateId)
-      return certificate === null ? null : owners.get(certificate.ownerId).catch(() => null)
-    },
+    approvals,
+    ownerOf,
     endpointOf: async (targetId) => {
       const endpoint = endpointIn((await targets.get(targetId)).config)
       return endpoint === null ? null : addressOf(endpoint.host, endpoint.port)
@@ -226,6 +375,7 @@ export const wireServices = ({ config, db, sealer, clock, serverId, caFingerprin
     isServedBy: serving.isMapped,
     lifecycle,
     observations,
+    metrics: deploymentCounts,
   })
 
   const tokens = joinTokenService({ ...common, tokens: joinTokenStore(db), caFingerprint: () => caFingerprint })
@@ -257,6 +407,7 @@ export const wireServices = ({ config, db, sealer, clock, serverId, caFingerprin
     places: placeStore(db),
     fleet: fleetStore(db),
     alarms: alarmStore(db),
+    usage: usageStore(db),
     observations,
     clock,
     needsAgent: config.keygenMode === "agent",
@@ -286,18 +437,49 @@ export const wireServices = ({ config, db, sealer, clock, serverId, caFingerprin
     publicUrl,
     onRecipientError: (recipient, error) => rowError(`digest for ${recipient}`, error),
   })
-  const deliveries = deliveryService({ ...common, notifications: notificationRows, notifiers, onRowError: rowError })
+  const deliveries = deliveryService({
+    ...common,
+    notifications: notificationRows,
+    notifiers,
+    onRowError: rowError,
+    onOutcome: alertCounts.delivered,
+  })
+
+  const search = searchService({ search: searchStore(db) })
 
   return {
+    search,
+    registry,
+    revocationStatus: wireRevocationStatus({ config, db, sealer, clock, audit, issuers, registry }),
     alerts,
     announcements,
+    approvals,
     deliveries,
     digest,
     notifications,
     audit,
+    outbox,
+    revocations,
+    bulk: bulkService({
+      ...common,
+      certificates,
+      update: certificatesService.update,
+      get: certificatesService.get,
+      revocations,
+      renewals,
+      onRowError: rowErrors("bulk"),
+    }),
+    exports: exportService({
+      ...common,
+      certificates,
+      versions,
+      exports: exportStore(db),
+      hourlyLimit: config.exportsPerHour,
+    }),
     issuers,
     issuance,
     renewals,
+    shortLived: shortLivedService({ ...common, certificates, due, lifecycle, onRowError: rowErrors("renewal") }),
     processor,
     deployments,
     observations,
@@ -314,7 +496,7 @@ export const wireServices = ({ config, db, sealer, clock, serverId, caFingerprin
       ...common,
       groups: agentGroupStore(db),
       onServingChanged: async (tx, policyIds) => {
-        for (const id of policyIds) await lifecycle.afterPolicyChanged(tx, id)
+        for (const id of policyIds) await renewalDates.afterPolicyChanged(tx, id)
       },
     }),
     discoveries: discoveryService({
@@ -323,17 +505,33 @@ export const wireServices = ({ config, db, sealer, clock, serverId, caFingerprin
       demandActiveAgent: (id) => agents.getActive(id),
     }),
     networkScanTargets: networkScanTargetService({ ...common, targets: networkScanTargetStore(db) }),
-    healthChecks: healthCheckService({ ...common, checks: healthCheckStore(db) }),
+    healthChecks: healthCheckService({
+      ...common,
+      checks: healthCheckStore(db),
+      onNews: announcements.healthChanged,
+    }),
     jobs: jobsService,
     certificates: certificatesService,
     teams: teamService({ ...common, teams: teamStore(db) }),
-    profiles: profileService({ ...common, profiles: profileStore(db) }),
+    profiles,
     renewalPolicies: renewalPolicyService({
       ...common,
       policies: renewalPolicyStore(db),
-      onPolicyChanged: (tx, policyId) => lifecycle.afterPolicyChanged(tx, policyId),
+      onPolicyChanged: renewalDates.afterPolicyChanged,
     }),
-    baseline: baselineService({ ...common, baseline: baselineStore(db), issuers }),
+    baseline,
+    enrolments,
+    intermediates,
+    est: estService({
+      ...common,
+      profiles: config.est.map((profile) => ({
+        ...profile,
+        trust: profile.trustBundlePath === null ? null : openTrustBundle(profile.trustBundlePath, clock, warnOf("est")),
+      })),
+      enrolments,
+      caChainOf: issuers.caChainOf,
+      findProfile: profiles.find,
+    }),
     demo,
     quickStart: quickStartService({
       clock,

@@ -40,7 +40,7 @@ export const accessRoom = ({ sessions, cookie, publicUrl }: ConsoleDeps) =>
     })
     .post("/logout", async (c) => {
       const session = c.get("session")
-      if (session !== undefined) await sessions.signOut(session.idHash)
+      if (session !== undefined) await sessions.signOut(session.idHash, c.get("actor"))
       cookie.clear(c)
       return redirect(c, "/login")
     })

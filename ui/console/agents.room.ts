@@ -43,7 +43,7 @@ export const agentsRoom = (deps: ConsoleDeps) => {
       const tab = state.params.tab === "retired" ? "retired" : "active"
       const [frame, { rows, total }] = await Promise.all([
         frameOf(deps, c),
-        tab === "retired" ? agents.listRetired(range) : agents.list(undefined, range),
+        tab === "retired" ? agents.listRetired({}, range) : agents.list({}, range),
       ])
       const dependents = await inventory.dependentsOf(rows.map(({ id }) => id))
       const paging = { page: number, pageSize, total }

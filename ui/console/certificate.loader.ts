@@ -145,7 +145,7 @@ export const loadCertificate = async (
   { certificates, inventory, jobs, audit }: ConsoleDeps,
   id: string,
   now: Date,
-): Promise<Omit<CertificateProps, "frame">> => {
+): Promise<Omit<CertificateProps, "frame" | "approval">> => {
   const certificate = await certificates.get(id)
   const [versions, recent, places, events, references, failures] = await Promise.all([
     certificates.versions(id, { limit: 50, offset: 0 }),
@@ -214,7 +214,6 @@ export const loadCertificate = async (
     versions: versionRows(versions.rows, agents, targets, now),
     jobs: rows,
     audit: history,
-    canRevoke: false,
     revocationUrls: { crl: null, ocsp: null },
   }
 }

@@ -6,15 +6,9 @@ import { certificatePage } from "../pages/certificate.page"
 import { archiveQuestion, deployVersionQuestion, forceRenewQuestion } from "../pages/certificate.questions"
 import { confirmPage } from "../pages/confirm.page"
 import type { Question } from "../parts/confirm"
+import { approvalRows } from "./approval.rows"
 import { loadCertificate } from "./certificate.loader"
 import { allow, type ConsoleDeps, formOf, frameOf, type PageContext, page, queryOf, redirect } from "./room"
-
-/** A name that every file system takes; `*` of a wildcard is written out. */
-const fileName = (commonName: string): string =>
-  commonName
-    .replaceAll("*", "wildcard")
-    .replace(/[^\w.-]/g, "_")
-    .slice(0, 200) || "certificate"
 
 export const certificateRoom = (deps: ConsoleDeps) => {
   const { certificates, deployments, inventory, renewals, clock } = deps
@@ -29,21 +23,14 @@ export const certificateRoom = (deps: ConsoleDeps) => {
 
   return new Hono<ApiEnv>()
     .get("/certificates/:id", async (c) => {
-      const [frame, props] = await Promise.all([
-        frameOf(deps, c),
-        loadCertificate(deps, c.req.param("id"), clock.now()),
-      ])
-      return page(c, certificatePage({ frame, ...props }))
-    })
-    .get("/certificates/:id/export.pem", async (c) => {
       const id = c.req.param("id")
-      const { commonName } = await certificates.get(id)
-      const [newest] = (await certificates.versions(id, { limit: 1, offset: 0 })).rows
-      if (newest === undefined) throw new AppError("not_found", `nothing was issued for certificate ${id} yet`)
-      return c.body(newest.pemChain, 200, {
-        "content-type": "application/x-pem-file",
-        "content-disposition": `attachment; filename="${fileName(commonName)}.pem"`,
-      })
+      const [frame, props, waiting] = await Promise.all([
+        frameOf(deps, c),
+        loadCertificate(deps, id, clock.now()),
+        deps.approvals.list({ certificateId: id, state: "pending" }, { limit: 1, offset: 0 }),
+      ])
+      const [approval = null] = await approvalRows(deps, waiting.rows, c.get("actor"))
+      return page(c, certificatePage({ frame, ...props, approval }))
     })
     .get("/certificates/:id/deploy", async (c) => {
       const id = c.req.param("id")

@@ -1,4 +1,4 @@
-/** The certificate list, renewing several at once, and making a new one. */
+/** The certificate list, and making a new one. */
 import { Hono } from "hono"
 import type { Actor } from "../../src/access/actor"
 import { certificateSort, NewCertificateBody } from "../../src/certificates/certificate.schema"
@@ -10,27 +10,15 @@ import { parseInput } from "../../src/server/validation"
 import { NewTeamBody } from "../../src/teams/team.schema"
 import { NEW, newCertificatePage } from "../pages/certificate-new.page"
 import { type CertificateRow, certificatesPage } from "../pages/certificates.page"
+import type { FieldErrors } from "../parts/fields"
 import type { Option } from "../parts/form"
 import { expiringMs, shownStatus } from "./certificate.loader"
-import {
-  allow,
-  type ConsoleDeps,
-  dayOf,
-  formOf,
-  frameOf,
-  listOf,
-  type PageContext,
-  page,
-  pageBefore,
-  redirect,
-} from "./room"
+import { fieldErrors } from "./field-errors"
+import { allow, type ConsoleDeps, dayOf, formOf, frameOf, listOf, type PageContext, page, redirect } from "./room"
 
 type CertificateFilter = Parameters<CertificateService["list"]>[0]
 type Form = Awaited<ReturnType<typeof formOf>>
-type FieldErrors = Record<string, string>
 
-/** As many as one page can show. */
-const mostRenewals = 200
 const environments = ["production", "staging", "development"]
 
 const options = (rows: readonly { id: string; name: string }[]): Option[] =>
@@ -56,17 +44,6 @@ const filterOf = (params: Readonly<Record<string, string>>, now: Date): Certific
   expiresBefore: dayOf(params.expires_before),
   expiresAfter: dayOf(params.expires_after),
 })
-
-/** `sans[0] must be …; name is required` by field; what names no field of the form is about the whole. */
-const fieldErrors = (message: string, fields: readonly string[]): FieldErrors => {
-  const errors: FieldErrors = {}
-  for (const part of message.split("; ")) {
-    const [, field = "", words = ""] = /^(\w+)(?:\[\d+\]|\.\S+)?\s(.*)$/s.exec(part) ?? []
-    if (!fields.includes(field)) errors.form = [errors.form, part].filter(Boolean).join("; ")
-    else if (errors[field] === undefined) errors[field] = words === "is required" ? "This is required" : capital(words)
-  }
-  return errors
-}
 
 const capital = (words: string): string => words.charAt(0).toUpperCase() + words.slice(1)
 
@@ -249,21 +226,6 @@ export const certificatesRoom = (deps: ConsoleDeps) => {
           },
         }),
       )
-    })
-    .post("/certificates/bulk-renew", async (c) => {
-      allow(c, "operator")
-      const ids = [...new Set((await formOf(c)).texts("ids"))].slice(0, mostRenewals)
-      const back = pageBefore(c, undefined, "/certificates")
-      if (ids.length === 0) return redirect(c, back, { key: "nothing-selected" })
-      for (const id of ids) {
-        try {
-          await renewals.trigger(id, { force: false }, c.get("actor"))
-        } catch (error) {
-          // Under way already, archived since the list was drawn, or gone: the others go on.
-          if (!(error instanceof AppError) || error.status >= 500) throw error
-        }
-      }
-      return redirect(c, back, { key: "renewals-started" })
     })
     .get("/certificates/new", (c) => {
       allow(c, "operator")

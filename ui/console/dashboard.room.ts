@@ -89,15 +89,19 @@ const attentionOf = async ({ stats, inventory }: ConsoleDeps, notificationsDead:
       }),
     ),
   )
-  const { count, oldestAt } = alarms.approvals
+  const degraded = alarms.degradedIssuers.flatMap(({ id, name, since, reason }): AttentionItem[] =>
+    since === null ? [] : [{ kind: "issuer-degraded", issuer: { id, name }, since, reason: reason ?? "" }],
+  )
+  const { count, oldestAt, firstExpiresAt } = alarms.approvals
   return [
+    ...degraded,
     ...failing,
     ...expired,
     ...nobodys,
     ...silent,
     ...mismatches,
     ...failedDeployments,
-    ...(oldestAt === null ? [] : [{ kind: "approvals" as const, count, oldestAt }]),
+    ...(oldestAt === null ? [] : [{ kind: "approvals" as const, count, oldestAt, firstExpiresAt }]),
     ...(notificationsDead === 0 ? [] : [{ kind: "notifications-dead" as const, count: notificationsDead }]),
   ]
 }
@@ -107,10 +111,7 @@ export const dashboardRoom = (deps: ConsoleDeps) => {
 
   /** How far somebody has come who has no certificate yet. */
   const setup = async (): Promise<DashboardProps["setup"]> => {
-    const [joined, targets] = await Promise.all([
-      agents.list(undefined, { limit: 20, offset: 0 }),
-      inventory.targetChoices(),
-    ])
+    const [joined, targets] = await Promise.all([agents.list({}, { limit: 20, offset: 0 }), inventory.targetChoices()])
     const agent = joined.rows.find(({ id }) => !inventory.isBuiltIn(id))
     return { agent: agent === undefined ? null : { id: agent.id, name: agent.name }, targets: targets.length }
   }

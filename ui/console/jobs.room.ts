@@ -6,6 +6,7 @@ import { confirmPage } from "../pages/confirm.page"
 import { cancelQuestion, jobPage, rejectQuestion } from "../pages/job.page"
 import { jobsPage } from "../pages/jobs.page"
 import type { JobRow } from "../pages/views"
+import { pendingApproval } from "./approval.rows"
 import { allow, type ConsoleDeps, formOf, frameOf, listOf, page, pageBefore, redirect } from "./room"
 import { auditRows, jobRows } from "./rows"
 
@@ -50,9 +51,10 @@ export const jobsRoom = (deps: ConsoleDeps) => {
     })
     .get("/jobs/:id", async (c) => {
       const job = await jobs.get(c.req.param("id"))
-      const [frame, row, { rows }] = await Promise.all([
+      const [frame, row, approval, { rows }] = await Promise.all([
         frameOf(deps, c),
         rowOf(job),
+        pendingApproval(deps, job, c.get("actor")),
         audit.list({ resourceType: "job", resourceId: job.id }, { page: 1, per_page: 20 }),
       ])
       return page(
@@ -60,6 +62,7 @@ export const jobsRoom = (deps: ConsoleDeps) => {
         jobPage({
           frame,
           job: row,
+          approval,
           verification: verificationOf(job),
           steps: [],
           audit: await auditRows(inventory, rows),

@@ -1,22 +1,35 @@
 /** What every room of the console shares: the frame of a page, the answer, and who may do what. */
 import type { Context } from "hono"
 import { getCookie } from "hono/cookie"
+import type { ApiKeyService } from "../../src/access/api-key.service"
 import { returnPath } from "../../src/access/return-path"
 import type { SessionService } from "../../src/access/session.service"
 import type { SessionCookie } from "../../src/access/session-cookie"
+import type { AgentGroupService } from "../../src/agent-groups/agent-group.service"
 import type { AgentService } from "../../src/agents/agent.service"
 import type { JoinTokenService } from "../../src/agents/join-token.service"
+import type { ApprovalService } from "../../src/approvals/approval.service"
 import type { AuditService } from "../../src/audit/audit.service"
+import type { BulkService } from "../../src/certificates/bulk.service"
 import type { CertificateService } from "../../src/certificates/certificate.service"
 import type { DeploymentService } from "../../src/certificates/deployment.service"
+import type { ExportService } from "../../src/certificates/export.service"
 import type { RenewalService } from "../../src/certificates/renewal.service"
+import type { RevocationService } from "../../src/certificates/revocation.service"
 import type { Clock } from "../../src/clock"
 import { assetUrl } from "../../src/embed"
 import type { InventoryService } from "../../src/inventory/inventory.service"
+import type { IssuerService } from "../../src/issuers/issuer.service"
 import type { JobService } from "../../src/jobs/job.service"
+import type { NotificationService } from "../../src/notifications/notification.service"
 import type { OwnerService } from "../../src/owners/owner.service"
+import type { PolicyService } from "../../src/policies/policy.service"
+import type { ProfileService } from "../../src/profiles/profile.service"
+import type { RenewalPolicyService } from "../../src/renewal-policies/renewal-policy.service"
+import type { SearchService } from "../../src/search/search.service"
 import { type ApiEnv, authorise, type OperationRole } from "../../src/server/operation"
 import type { StatsService } from "../../src/stats/stats.service"
+import type { TargetService } from "../../src/targets/target.service"
 import type { TeamService } from "../../src/teams/team.service"
 import { version } from "../../src/version"
 import type { Theme } from "../islands/theme-switch.island"
@@ -28,16 +41,29 @@ import { type Notice, noticeOf, withNotice } from "../parts/notices"
 
 export interface ConsoleDeps {
   readonly agents: AgentService
+  readonly agentGroups: AgentGroupService
+  readonly approvals: Pick<ApprovalService, "list" | "get" | "pendingOf" | "objection" | "decide">
   readonly audit: Pick<AuditService, "list" | "batches">
+  readonly bulk: BulkService
   readonly certificates: CertificateService
   readonly deployments: Pick<DeploymentService, "deploy">
+  readonly exports: ExportService
   readonly inventory: InventoryService
+  readonly issuers: Pick<IssuerService, "list" | "get" | "create" | "update" | "remove" | "test">
   readonly jobs: JobService
-  readonly owners: Pick<OwnerService, "create">
+  readonly keys: Pick<ApiKeyService, "list" | "get" | "create" | "rotate" | "disable">
+  readonly notifications: Pick<NotificationService, "list" | "get" | "markRead" | "requeue">
+  readonly owners: OwnerService
+  readonly policies: PolicyService
+  readonly profiles: ProfileService
+  readonly renewalPolicies: RenewalPolicyService
   readonly renewals: Pick<RenewalService, "trigger">
+  readonly revocations: Pick<RevocationService, "revoke">
+  readonly search: Pick<SearchService, "find">
   readonly sessions: Pick<SessionService, "signIn" | "signOut">
   readonly stats: StatsService
-  readonly teams: Pick<TeamService, "create">
+  readonly targets: Pick<TargetService, "list" | "get" | "create" | "update" | "remove" | "test">
+  readonly teams: TeamService
   readonly tokens: Pick<JoinTokenService, "create">
   readonly cookie: SessionCookie
   readonly clock: Clock
@@ -64,12 +90,16 @@ export const queryOf = (c: PageContext): URLSearchParams => new URL(c.req.url).s
 
 /** What the frame shows beside who is signed in, read from the database. */
 const facts = async ({ inventory, isDemo }: Pick<ConsoleDeps, "inventory" | "isDemo">) => {
-  const [approvals, demo] = await Promise.all([inventory.approvals(), isDemo()])
-  return { counts: { awaitingApproval: approvals.count }, demo }
+  const [approvals, deadNotifications, demo] = await Promise.all([
+    inventory.approvals(),
+    inventory.usage.deadNotifications(),
+    isDemo(),
+  ])
+  return { counts: { awaitingApproval: approvals.count, deadNotifications }, demo }
 }
 
 /** For the page that reports a failure: the database may be what failed. */
-const noFacts = { counts: { awaitingApproval: 0 }, demo: false }
+const noFacts = { counts: { awaitingApproval: 0, deadNotifications: 0 }, demo: false }
 
 /** The frame around the page that is asked for. */
 export const frameOf = async (deps: ConsoleDeps, c: PageContext, isFailing = false): Promise<Frame> => {
@@ -89,9 +119,16 @@ export const frameOf = async (deps: ConsoleDeps, c: PageContext, isFailing = fal
 export const page = (c: PageContext, markup: Markup, status: 200 | 400 | 403 | 404 | 409 | 429 | 500 = 200) =>
   c.html(renderDocument(markup), status)
 
+/** What an API operation asks of whoever calls it. */
+export interface Gate {
+  readonly role: OperationRole
+  /** An `admin` operation that stays open when authentication is off. */
+  readonly openWithoutAuthentication?: boolean
+}
+
 /** Throws `forbidden` unless the visitor may call an API operation of this role. */
-export const allow = (c: PageContext, role: OperationRole): void =>
-  authorise({ role }, c.get("actor"), { pathname: c.req.path, id: undefined })
+export const allow = (c: PageContext, role: OperationRole, gate: Omit<Gate, "role"> = {}): void =>
+  authorise({ ...gate, role }, c.get("actor"), { pathname: c.req.path, id: undefined })
 
 export const redirect = (c: PageContext, path: string, notice?: Notice) =>
   c.redirect(notice === undefined ? path : withNotice(withoutNotice(path), notice), 303)

@@ -13,6 +13,11 @@ const onSubmit = (event: SubmitEvent): void => {
     }
     return
   }
+  // The answer is a file and this page stays: its button is to be pressed again.
+  if (form.hasAttribute("data-download")) {
+    form.closest("dialog")?.close()
+    return
+  }
   const button = event.submitter
   // Disabled only after the browser has collected the form: a disabled button's own name and value are not sent.
   if (button instanceof HTMLButtonElement) {

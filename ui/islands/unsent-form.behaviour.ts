@@ -1,6 +1,6 @@
 /**
  * What was typed outlives an expired session: a form that was sent is remembered until the next page, and filled in again when
- * the visitor comes back to it from signing in. Only in this tab, and never a password.
+ * the visitor comes back to it from signing in. Only in this tab, and never a secret.
  */
 
 const KEY = "certctl-unsent-form"
@@ -21,7 +21,7 @@ const isTick = (control: Control): control is HTMLInputElement =>
 const controlsOf = (form: HTMLFormElement): Control[] =>
   [...form.elements].filter(
     (control): control is Control =>
-      control instanceof HTMLTextAreaElement ||
+      (control instanceof HTMLTextAreaElement && !control.hasAttribute("data-secret")) ||
       control instanceof HTMLSelectElement ||
       (control instanceof HTMLInputElement && control.type !== "password" && control.type !== "hidden"),
   )

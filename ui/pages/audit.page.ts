@@ -28,6 +28,7 @@ const ranges = [
 const resourceTypes = [
   "certificate",
   "job",
+  "approval",
   "agent",
   "issuer",
   "target",

@@ -117,7 +117,7 @@ export const newCertificatePage = ({
       <fieldset class="panel"><legend>Targets</legend>
         ${
           options.targets.length === 0
-            ? html`<p class="hint">No targets yet. Targets are made with <code>certctl targets create</code> or over the API; the certificate can be mapped to one later. Until then no agent makes its key.</p>`
+            ? html`<p class="hint">No targets yet. <a href="/targets/new">Make one</a>, where an agent is connected; the certificate can also be mapped to it later. Until then no agent makes its key.</p>`
             : html`<div class="choices">${options.targets.map(({ value, label }) =>
                 checkBox({
                   id: `target-${value}`,

@@ -6,17 +6,24 @@ import { auditList, jobsTable } from "../parts/activity"
 import { badge, toneBadge, toneMark } from "../parts/badge"
 import { askDialog, askLink, type Question } from "../parts/confirm"
 import { copyable } from "../parts/copyable"
+import { decisionDialogs, decisionLinks, decisionObstacle } from "../parts/decision"
 import { seal } from "../parts/evidence"
 import { headlineOf, type Standing } from "../parts/headline"
 import { icon } from "../parts/icon"
-import { type Frame, isAdmin, layout, live, mayWork } from "../parts/layout"
+import { type Frame, layout, live, mayWork } from "../parts/layout"
 import { lifetimeBar } from "../parts/lifetime"
 import { breakable, html, type Markup } from "../parts/markup"
 import { empty, facts, panel } from "../parts/panel"
 import { type Column, dataTable } from "../parts/table"
 import { dateOf, dateText, relativeText, timeAgo } from "../parts/time"
-import { archiveQuestion, deployVersionQuestion, forceRenewQuestion, revokeQuestion } from "./certificate.questions"
-import type { AuditRow, JobRow, Named } from "./views"
+import {
+  archiveQuestion,
+  deployVersionQuestion,
+  forceRenewQuestion,
+  pkcs12Question,
+  revokeQuestion,
+} from "./certificate.questions"
+import type { ApprovalRow, AuditRow, JobRow, Named } from "./views"
 
 export interface VersionRow {
   readonly id: string
@@ -68,22 +75,21 @@ export interface CertificateProps {
   /** Newest first. */
   readonly versions: readonly VersionRow[]
   readonly jobs: readonly JobRow[]
+  /** The newest request that waits for a decision about an issuance; null when none does. */
+  readonly approval: ApprovalRow | null
   readonly audit: readonly AuditRow[]
-  /** Whether the server can revoke at the certificate's issuer. */
-  readonly canRevoke: boolean
   readonly revocationUrls: { readonly crl: string | null; readonly ocsp: string | null }
 }
 
 const isClosed = ({ status }: CertificateView): boolean => status === "Archived" || status === "Revoked"
 
-const actions = ({ frame, certificate, versions, canRevoke }: CertificateProps): Markup => {
+const actions = ({ frame, certificate, versions }: CertificateProps): Markup => {
   const { id } = certificate
   const issued = versions.length > 0
   const work = mayWork(frame) && !isClosed(certificate)
   const canDeploy = issued && certificate.targets.some(({ target }) => !target.retired)
   return html`
-    ${issued ? html`<a class="button" href=${`/certificates/${id}/export.pem`} download>${icon("download")}PEM</a>` : null}
-    ${work && canRevoke && isAdmin(frame) && issued ? askLink(revokeQuestion(certificate), `/certificates/${id}/revoke`, { label: "Revoke", icon: "revoke" }) : null}
+    ${work && issued ? askLink(revokeQuestion(certificate), `/certificates/${id}/revoke`, { label: "Revoke", icon: "revoke" }) : null}
     ${mayWork(frame) && certificate.status !== "Archived" ? askLink(archiveQuestion(certificate), `/certificates/${id}/archive`, { label: "Archive", icon: "archive" }) : null}
     ${work && canDeploy ? html`<form method="post" action=${`/certificates/${id}/deploy`}><button class="button" title="Deploy the current version to every target again">${icon("deploy")}Deploy</button></form>` : null}
     ${
@@ -97,6 +103,15 @@ const actions = ({ frame, certificate, versions, canRevoke }: CertificateProps):
           : html`<form method="post" action=${`/certificates/${id}/renew`}><button class="button primary">${icon("refresh")}${issued ? "Renew" : "Issue"}</button></form>`
     }`
 }
+
+const exportLinks = ({ frame, certificate, versions }: CertificateProps): Markup =>
+  versions.length === 0
+    ? null
+    : html`<a class="button small" href=${`/certificates/${certificate.id}/export.pem`} download>${icon("download")}PEM</a>${
+        mayWork(frame)
+          ? html` <a class="button small" href=${`/certificates/${certificate.id}/export.p12`} data-dialog=${pkcs12Question(certificate).id}>${icon("download")}PKCS#12</a>`
+          : null
+      }`
 
 const renewalPoint = ({ renewal, expiresAt }: CertificateView, now: Date): Markup => {
   switch (renewal.kind) {
@@ -136,6 +151,13 @@ const headline = ({ frame: { now }, certificate, versions }: CertificateProps): 
           )
     }
   </section>`
+}
+
+const decision = ({ frame, approval }: CertificateProps): Markup => {
+  if (approval === null) return null
+  const obstacle = decisionObstacle(frame, approval)
+  return html`<div class="notice tone-attention">${toneMark("attention")}<p><a href=${`/approvals/${approval.id}`}>An issuance</a> that ${approval.requestedBy ?? "the schedule"} asked for ${timeAgo(approval.createdAt, frame.now)} waits for another person to approve it.${obstacle === null ? "" : ` ${obstacle}`}</p>
+    <span class="row-actions">${decisionLinks(frame, approval, true)}</span></div>`
 }
 
 const stepWords = { done: "done", running: "under way", failed: "failed", waiting: "not yet" } as const
@@ -219,6 +241,7 @@ const details = ({ certificate, versions }: CertificateProps): Markup => {
   const current = versions.find(({ isCurrent }) => isCurrent)
   return facts([
     ["Status", badge({ status: certificate.status })],
+    ["Reason", certificate.status === "Revoked" ? certificate.revocationReason : null],
     [
       "Names",
       html`<ul class="names">${certificate.sans.map((san) => html`<li>${copyable(san, "name", breakable(san))}</li>`)}</ul>`,
@@ -261,7 +284,7 @@ const ownership = ({ frame: { now }, certificate }: CertificateProps): Markup =>
     ],
   ])
 
-const questions = ({ frame, certificate, versions, canRevoke }: CertificateProps): Question[] =>
+const questions = ({ frame, certificate, versions }: CertificateProps): Question[] =>
   mayWork(frame)
     ? [
         archiveQuestion(certificate),
@@ -269,7 +292,8 @@ const questions = ({ frame, certificate, versions, canRevoke }: CertificateProps
         ...(isClosed(certificate) ? [] : versions)
           .filter(({ isDeployable }) => isDeployable)
           .map((version) => deployVersionQuestion(certificate, version, frame.now)),
-        ...(canRevoke && isAdmin(frame) ? [revokeQuestion(certificate)] : []),
+        ...(isClosed(certificate) ? [] : [revokeQuestion(certificate)]),
+        ...(versions.length === 0 ? [] : [pkcs12Question(certificate)]),
       ]
     : []
 
@@ -288,13 +312,13 @@ export const certificatePage = (props: CertificateProps): Markup => {
     html`${live(
       "certificate",
       html`
-        ${headline(props)}
+        ${headline(props)}${decision(props)}
         <div class="grid aside">
           <div class="main-column">
             ${panel({ title: "Where it is", flush: true }, targetRows(props))}
             ${panel({ title: "Life cycle" }, lifeCycle(props))}
             ${panel(
-              { title: "Versions", flush: true },
+              { title: "Versions", flush: true, actions: exportLinks(props) },
               versions.length === 0
                 ? empty({
                     icon: "certificate",
@@ -340,6 +364,6 @@ export const certificatePage = (props: CertificateProps): Markup => {
             }
           </div>
         </div>`,
-    )}${questions(props).map(askDialog)}`,
+    )}${questions(props).map(askDialog)}${props.approval === null ? null : decisionDialogs(frame, props.approval)}`,
   )
 }

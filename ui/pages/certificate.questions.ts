@@ -1,6 +1,6 @@
 /** What is asked before a certificate is revoked, archived or renewed a second time. */
 import type { Question } from "../parts/confirm"
-import { selectField } from "../parts/form"
+import { selectField, textField } from "../parts/form"
 import { html } from "../parts/markup"
 import { dateOf, dateText, relativeText } from "../parts/time"
 
@@ -11,7 +11,7 @@ interface Subject {
 }
 
 /** RFC 5280 section 5.3.1, as far as a person may choose them. */
-const reasons = [
+export const revocationReasons = [
   { value: "unspecified", label: "Unspecified" },
   { value: "keyCompromise", label: "Key compromise: the private key may be known to others" },
   { value: "caCompromise", label: "CA compromise: the issuer itself is in doubt" },
@@ -27,7 +27,8 @@ const placesText = ({ targets }: Subject): string =>
     ? "It is mapped to no target."
     : `It is mapped to ${targets.length} ${targets.length === 1 ? "target, which keeps" : "targets, which keep"} serving it until it is replaced there.`
 
-export const revokeQuestion = (certificate: Subject): Question => ({
+/** `reason`: chosen before. */
+export const revokeQuestion = (certificate: Subject, reason = "unspecified"): Question => ({
   id: "ask-revoke",
   title: `Revoke ${certificate.commonName}?`,
   text: html`<p>Clients that check revocation refuse it from then on. This cannot be undone.</p><p>${placesText(certificate)}</p>`,
@@ -40,9 +41,28 @@ export const revokeQuestion = (certificate: Subject): Question => ({
       id: `${prefix}-reason`,
       name: "reason",
       label: "Reason",
-      options: reasons,
-      value: "unspecified",
+      options: revocationReasons,
+      value: reason,
       required: true,
+    }),
+})
+
+export const pkcs12Question = (certificate: Pick<Subject, "id" | "commonName">): Question => ({
+  id: "ask-pkcs12",
+  title: `Export ${certificate.commonName} as PKCS#12`,
+  text: html`<p>The file holds the certificate and its chain, to be trusted by Java and Windows. It holds no private key: that stays where it was made.</p>`,
+  action: `/certificates/${certificate.id}/export.p12`,
+  confirmLabel: "Download",
+  danger: false,
+  isDownload: true,
+  fields: (prefix) =>
+    textField({
+      id: `${prefix}-password`,
+      name: "password",
+      label: "Password of the file",
+      type: "password",
+      autocomplete: "new-password",
+      maxlength: 1024,
     }),
 })
 

@@ -6,7 +6,7 @@ import { filterBar } from "../parts/filter-bar"
 import type { Option } from "../parts/form"
 import { icon } from "../parts/icon"
 import { island } from "../parts/island"
-import { type Frame, layout, live, mayWork } from "../parts/layout"
+import { type Frame, isAdmin, layout, live, mayWork } from "../parts/layout"
 import { expiryCell } from "../parts/lifetime"
 import { isFiltered, type ListState, type Paging } from "../parts/list-state"
 import { breakable, html, type Markup } from "../parts/markup"
@@ -164,7 +164,15 @@ export const certificatesPage = (props: CertificatesProps): Markup => {
             ? emptyList(props)
             : html`
               ${dataTable({ caption: "Certificates", columns: columns(frame.now, selectable), rows, rowId: (row) => row.id, state })}
-              ${selectable ? html`<form id=${BULK_FORM} method="post" action="/certificates/bulk-renew" class="bulk-bar">${island("selection-bar", SelectionBar, { formId: BULK_FORM, noun: "certificate" })}<button class="button primary">${icon("refresh")}Renew selected</button></form>` : null}
+              ${
+                selectable
+                  ? html`<form id=${BULK_FORM} method="post" action="/certificates/bulk-renew" class="bulk-bar">${island("selection-bar", SelectionBar, { formId: BULK_FORM, noun: "certificate" })}<span class="bulk-actions">${
+                      isAdmin(frame)
+                        ? html`<button class="button" formaction="/certificates/bulk-revoke">${icon("revoke")}Revoke</button>`
+                        : null
+                    }<button class="button" formaction="/certificates/bulk-reassign">${icon("owner")}Reassign</button><button class="button primary">${icon("refresh")}Renew</button></span></form>`
+                  : null
+              }
               ${pager(state, paging)}`
         }</div>`,
       )}`,

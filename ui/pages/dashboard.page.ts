@@ -2,7 +2,6 @@
 import { type AttentionItem, attentionList } from "../parts/attention"
 import { badge } from "../parts/badge"
 import { bars, chartFrame, donut, lines } from "../parts/chart"
-import { commandBox } from "../parts/copyable"
 import { type Evidence, seal } from "../parts/evidence"
 import { icon } from "../parts/icon"
 import { type Frame, layout, live, mayWork } from "../parts/layout"
@@ -249,13 +248,6 @@ const calmWords = ({ nextRenewal, summary, frame: { now } }: DashboardProps): Ma
       : html`The next renewal happens by itself ${relativeText(nextRenewal.at, now)}: <a href=${`/certificates/${nextRenewal.id}`}>${nextRenewal.commonName}</a>.`
   }`
 
-const targetCommand = (agentId: string): string =>
-  `certctl targets create --name "web server" --type NGINX --agent-id ${agentId} --config '{
-  "cert_path": "/etc/nginx/tls/site.pem",
-  "key_path": "/etc/nginx/tls/site.key",
-  "verify_host": "www.example.com"
-}'`
-
 /** The way to the first certificate, with what is done already. */
 const firstRun = ({ frame, setup }: DashboardProps): Markup => {
   const agent = setup?.agent ?? null
@@ -275,8 +267,8 @@ const firstRun = ({ frame, setup }: DashboardProps): Markup => {
       isDone: hasTarget,
       text: hasTarget
         ? `${setup?.targets} ${setup?.targets === 1 ? "target is" : "targets are"} there.`
-        : "It says where the agent puts the certificate and how the service takes it up. For NGINX, on the server's host:",
-      action: commandBox(targetCommand(agent?.id ?? "AGENT_ID"), "Command that makes a target"),
+        : "It says where the agent puts the certificate and how the service takes it up.",
+      action: html`<a class=${classes("button", agent !== null && "primary")} href="/targets/new">Make a target</a>`,
     },
     {
       title: "Add a certificate",

@@ -3,6 +3,7 @@ import { auditList } from "../parts/activity"
 import { badge, toneMark } from "../parts/badge"
 import { askDialog, askLink, type Question } from "../parts/confirm"
 import { copyable } from "../parts/copyable"
+import { decisionDialogs, decisionLinks, decisionObstacle } from "../parts/decision"
 import { textField } from "../parts/form"
 import { icon } from "../parts/icon"
 import { failureHint, isOpenJob } from "../parts/job-words"
@@ -10,11 +11,13 @@ import { type Frame, layout, live, mayWork } from "../parts/layout"
 import { html, type Markup } from "../parts/markup"
 import { facts, panel } from "../parts/panel"
 import { timeAgo } from "../parts/time"
-import type { AuditRow, JobRow } from "./views"
+import type { ApprovalRow, AuditRow, JobRow } from "./views"
 
 export interface JobProps {
   readonly frame: Frame
   readonly job: JobRow
+  /** The request that the job waits for; null where it waits for none. */
+  readonly approval: ApprovalRow | null
   readonly verification: {
     readonly expectedFingerprint: string
     readonly actualFingerprint: string
@@ -109,18 +112,43 @@ const steps = ({ steps: reported }: JobProps): Markup =>
         )}</ol>`,
       )
 
-const actions = ({ frame, job }: JobProps): Markup => {
+/** Nobody decides about what they asked for, but they may take it back. */
+const isOwn = ({ frame, job }: JobProps): boolean => job.requestedBy !== null && job.requestedBy === frame.actor?.name
+
+const actions = (props: JobProps): Markup => {
+  const { frame, job, approval } = props
   if (!mayWork(frame) || !isOpenJob(job.status)) return null
-  return job.status === "AwaitingApproval"
+  if (approval !== null && !isOwn(props)) return decisionLinks(frame, approval, true)
+  return job.status === "AwaitingApproval" && !isOwn(props)
     ? html`${askLink(rejectQuestion(job), `/jobs/${job.id}/reject`, { label: "Reject" })}<form method="post" action=${`/jobs/${job.id}/approve`}><button class="button primary">Approve</button></form>`
     : askLink(cancelQuestion(job), `/jobs/${job.id}/cancel`, { label: "Cancel job" })
+}
+
+const dialogs = (props: JobProps): Markup => {
+  const { frame, job, approval } = props
+  if (!mayWork(frame) || !isOpenJob(job.status)) return null
+  if (approval !== null && !isOwn(props)) return decisionDialogs(frame, approval)
+  return askDialog(job.status === "AwaitingApproval" && !isOwn(props) ? rejectQuestion(job) : cancelQuestion(job))
+}
+
+/** Who has to decide, where somebody has to. */
+const waitingFor = (props: JobProps): Markup => {
+  const { frame, job, approval } = props
+  if (job.status !== "AwaitingApproval") return null
+  const obstacle =
+    approval !== null
+      ? decisionObstacle(frame, approval)
+      : isOwn(props)
+        ? "You asked for this yourself, so another person must decide."
+        : null
+  return html`<section class="headline tone-attention" aria-label="What it waits for">${toneMark("attention")}<div class="headline-words">
+    <p class="headline-sentence">${approval === null ? "It waits for somebody to approve it." : "It waits for another person to approve it."}</p>
+    ${obstacle === null ? null : html`<p>${obstacle}</p>`}${approval === null ? null : html`<p><a href=${`/approvals/${approval.id}`}>What is asked for</a></p>`}</div></section>`
 }
 
 export const jobPage = (props: JobProps): Markup => {
   const { frame, job, audit } = props
   const open = isOpenJob(job.status)
-  const question =
-    !mayWork(frame) || !open ? null : job.status === "AwaitingApproval" ? rejectQuestion(job) : cancelQuestion(job)
   return layout(
     frame,
     {
@@ -133,7 +161,7 @@ export const jobPage = (props: JobProps): Markup => {
     html`${live(
       "job",
       html`
-        ${failure(props)}
+        ${waitingFor(props)}${failure(props)}
         <div class="grid aside">
           <div class="main-column">
             ${panel({ title: "Course" }, timeline(props))}
@@ -163,6 +191,6 @@ export const jobPage = (props: JobProps): Markup => {
             ]),
           )}</div>
         </div>`,
-    )}${question === null ? null : askDialog(question)}`,
+    )}${dialogs(props)}`,
   )
 }

@@ -33,9 +33,11 @@ const rowActions = (frame: Frame, job: JobRow): Markup => {
   const post = (verb: string, label: string, look = "") =>
     html`<form method="post" action=${`/jobs/${job.id}/${verb}`}><input type="hidden" name="back" value=${frame.url} /><button class=${`button small ${look}`} aria-label=${`${label} ${job.type} ${job.certificate?.commonName ?? job.id}`}>${label}</button></form>`
   return html`<span class="row-actions">${
-    job.status === "AwaitingApproval"
-      ? html`${post("approve", "Approve", "primary")}<a class="button small" href=${`/jobs/${job.id}/reject`} aria-label=${`Reject ${job.type} ${job.certificate?.commonName ?? job.id}`}>Reject</a>`
-      : html`<a class="button small quiet" href=${`/jobs/${job.id}/cancel`} aria-label=${`Cancel ${job.type} ${job.certificate?.commonName ?? job.id}`}>Cancel</a>`
+    job.status === "AwaitingApproval" && job.requestedBy !== null && job.requestedBy === frame.actor?.name
+      ? html`<span class="sub" title="Another person must decide about it.">asked by you</span>`
+      : job.status === "AwaitingApproval"
+        ? html`${post("approve", "Approve", "primary")}<a class="button small" href=${`/jobs/${job.id}/reject`} aria-label=${`Reject ${job.type} ${job.certificate?.commonName ?? job.id}`}>Reject</a>`
+        : html`<a class="button small quiet" href=${`/jobs/${job.id}/cancel`} aria-label=${`Cancel ${job.type} ${job.certificate?.commonName ?? job.id}`}>Cancel</a>`
   }</span>`
 }
 

@@ -124,7 +124,7 @@ describe.skipIf(!isThere)("in a browser", () => {
       }
       await context.close()
       expect(found).toEqual([])
-    }, 120_000)
+    }, 300_000)
   }
 
   test("a live update replaces what changed and keeps what was ticked, typed and opened", async () => {

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test"
 import { renderDocument } from "../parts/document"
 import { problemsOf } from "./markup.check"
-import { sampleFrame, samplePages } from "./pages.samples"
+import { samplePages } from "./pages.samples"
+import { sampleFrame } from "./samples/frame.sample"
 import { signInPage } from "./sign-in.page"
 
 describe("every page", () => {

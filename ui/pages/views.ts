@@ -60,3 +60,24 @@ export interface TargetEvidence {
   /** The newest deployment to this target. */
   readonly lastDeployment: { readonly jobId: string; readonly status: string; readonly at: Date } | null
 }
+
+/** Somebody's wish to have a certificate issued, which another person must grant. */
+export interface ApprovalRow {
+  readonly id: string
+  /** `pending`, `approved`, `rejected` or `expired`. */
+  readonly state: string
+  readonly jobId: string
+  /** The certificate's names are those that were asked for. */
+  readonly certificate: { readonly id: string; readonly commonName: string }
+  readonly sans: readonly string[]
+  readonly issuer: Named | null
+  readonly profile: Named
+  /** null: the schedule. */
+  readonly requestedBy: string | null
+  readonly createdAt: Date
+  readonly decidedBy: string | null
+  readonly decidedAt: Date | null
+  readonly note: string | null
+  /** Why the visitor may not say so; null: they may. */
+  readonly objections: { readonly approve: string | null; readonly reject: string | null }
+}

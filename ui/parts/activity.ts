@@ -15,9 +15,20 @@ export const actionWords = (action: string): string => {
   return words.charAt(0).toUpperCase() + words.slice(1)
 }
 
+const folders: Readonly<Record<string, string>> = {
+  certificate: "certificates",
+  agent: "agents",
+  agent_group: "agent-groups",
+  approval: "approvals",
+  issuer: "issuers",
+  job: "jobs",
+  policy: "policies",
+  target: "targets",
+}
+
 /** Where an audit event's object has its page; null when it has none. */
 export const resourceLink = (type: string, id: string): string | null => {
-  const folder = { certificate: "certificates", agent: "agents", job: "jobs" }[type]
+  const folder = folders[type]
   return folder === undefined || id === "" ? null : `/${folder}/${encodeURIComponent(id)}`
 }
 

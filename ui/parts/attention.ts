@@ -54,7 +54,15 @@ export type AttentionItem =
       readonly lastError: string
       readonly jobId: string
     }
-  | { readonly kind: "approvals"; readonly count: number; readonly oldestAt: Date }
+  /** `firstExpiresAt`: when the first of the certificates lapses that wait for it; null when none was issued yet. */
+  | {
+      readonly kind: "approvals"
+      readonly count: number
+      readonly oldestAt: Date
+      readonly firstExpiresAt: Date | null
+    }
+  /** Hardly any call to a CA succeeds. */
+  | { readonly kind: "issuer-degraded"; readonly issuer: Named; readonly since: Date; readonly reason: string }
   | { readonly kind: "notifications-dead"; readonly count: number }
 
 interface Line {
@@ -68,9 +76,9 @@ interface Line {
 
 const certificateLink = ({ id, commonName }: Pick<CertificateRef, "id" | "commonName">): Markup =>
   html`<a href=${`/certificates/${id}`}>${commonName}</a>`
-const expiry = ({ expiresAt }: CertificateRef, now: Date): string =>
+const expiry = ({ expiresAt }: Pick<CertificateRef, "expiresAt">, now: Date): string =>
   `${expiresAt.getTime() > now.getTime() ? "expires" : "expired"} ${relativeText(expiresAt, now)}, on ${dateText(expiresAt, now)}`
-const urgency = ({ expiresAt }: CertificateRef, now: Date): Tone =>
+const urgency = ({ expiresAt }: Pick<CertificateRef, "expiresAt">, now: Date): Tone =>
   expiresAt.getTime() - now.getTime() < 7 * 86_400_000 ? "bad" : "attention"
 
 const unattended = {
@@ -149,18 +157,26 @@ const lineOf = (item: AttentionItem, now: Date): Line => {
       }
     case "approvals":
       return {
-        tone: "attention",
+        tone: item.firstExpiresAt === null ? "attention" : urgency({ expiresAt: item.firstExpiresAt }, now),
         title: `${item.count} ${item.count === 1 ? "job awaits" : "jobs await"} approval`,
-        text: html`The oldest was asked for ${timeAgo(item.oldestAt, now)}.`,
-        action: { label: "Decide", href: "/jobs?status=AwaitingApproval" },
-        deadline: Number.MAX_SAFE_INTEGER,
+        text: html`The oldest was asked for ${timeAgo(item.oldestAt, now)}.${item.firstExpiresAt === null ? "" : ` ${item.count === 1 ? "Its certificate" : "The first of their certificates"} ${expiry({ expiresAt: item.firstExpiresAt }, now)}.`}`,
+        action: { label: "Decide", href: "/approvals" },
+        deadline: item.firstExpiresAt?.getTime() ?? Number.MAX_SAFE_INTEGER,
+      }
+    case "issuer-degraded":
+      return {
+        tone: "bad",
+        title: html`Issuer <a href=${`/issuers/${item.issuer.id}`}>${item.issuer.name}</a> hardly answers`,
+        text: html`It began ${timeAgo(item.since, now)}. Its certificates wait, and it is asked again by itself from time to time. <span class="quoted">${item.reason}</span>`,
+        action: { label: "Test connection", href: `/issuers/${item.issuer.id}` },
+        deadline: item.since.getTime(),
       }
     case "notifications-dead":
       return {
         tone: "attention",
         title: `${item.count} ${item.count === 1 ? "notification" : "notifications"} could not be delivered`,
         text: "Every retry failed, so nobody was told.",
-        action: { label: "Audit trail", href: "/audit" },
+        action: { label: "See why", href: "/notifications?status=dead" },
         deadline: Number.MAX_SAFE_INTEGER,
       }
   }

@@ -21,13 +21,15 @@ export interface Question {
   readonly typeToConfirm?: string
   readonly fields?: (idPrefix: string) => Markup
   readonly error?: string
+  /** The answer is a file: the page stays. */
+  readonly isDownload?: boolean
 }
 
 /** A pattern that matches exactly this text. Browsers compile it with the v flag: only syntax characters may be escaped. */
 const exactly = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|/]/g, (character) => `\\${character}`)
 
 const questionForm = (question: Question, idPrefix: string, cancel: Markup): Markup =>
-  html`<form method="post" action=${question.action} class="question">
+  html`<form method="post" action=${question.action} class="question" data-download=${question.isDownload}>
     <div class="question-text">${question.text}</div>
     ${question.error ? html`<p class="field-error" role="alert">${question.error}</p>` : null}
     ${question.fields?.(idPrefix)}

@@ -6,7 +6,7 @@ export interface Option {
   readonly label: string
 }
 
-interface FieldFrame {
+export interface FieldFrame {
   readonly id: string
   readonly label: string
   readonly hint?: string
@@ -14,7 +14,7 @@ interface FieldFrame {
   readonly required?: boolean
 }
 
-const describedBy = ({ id, hint, error }: FieldFrame): string | undefined =>
+export const describedBy = ({ id, hint, error }: FieldFrame): string | undefined =>
   [hint && `${id}-hint`, error && `${id}-error`].filter(Boolean).join(" ") || undefined
 
 const framed = (frame: FieldFrame, control: Markup): Markup => html`<div class="field">
@@ -34,6 +34,9 @@ interface TextField extends FieldFrame {
   readonly list?: string
   readonly pattern?: string
   readonly maxlength?: number
+  /** Of a number. */
+  readonly min?: number
+  readonly max?: number
   readonly mono?: boolean
 }
 
@@ -43,7 +46,7 @@ export const textField = (field: TextField): Markup =>
     html`<input id=${field.id} name=${field.name} type=${field.type ?? "text"} value=${field.value ?? ""}
       class=${field.mono ? "mono" : undefined} required=${field.required} autocomplete=${field.autocomplete ?? "off"}
       autofocus=${field.autofocus} placeholder=${field.placeholder} list=${field.list} pattern=${field.pattern}
-      maxlength=${field.maxlength} aria-describedby=${describedBy(field)} aria-invalid=${field.error ? "true" : undefined} />`,
+      maxlength=${field.maxlength} min=${field.min} max=${field.max} aria-describedby=${describedBy(field)} aria-invalid=${field.error ? "true" : undefined} />`,
   )
 
 interface TextArea extends FieldFrame {
@@ -52,13 +55,15 @@ interface TextArea extends FieldFrame {
   readonly rows?: number
   readonly placeholder?: string
   readonly mono?: boolean
+  /** Nobody remembers it: neither the browser nor the form that outlives a session. */
+  readonly isSecret?: boolean
 }
 
 export const textArea = (field: TextArea): Markup =>
   framed(
     field,
     html`<textarea id=${field.id} name=${field.name} rows=${field.rows ?? 3} class=${field.mono ? "mono" : undefined}
-      required=${field.required} placeholder=${field.placeholder} spellcheck="false" aria-describedby=${describedBy(field)}
+      required=${field.required} placeholder=${field.placeholder} spellcheck="false" data-secret=${field.isSecret} autocomplete=${field.isSecret ? "off" : undefined} aria-describedby=${describedBy(field)}
       aria-invalid=${field.error ? "true" : undefined}>${field.value ?? ""}</textarea>`,
   )
 
@@ -82,8 +87,16 @@ export const selectField = (field: SelectField): Markup =>
     </select>`,
   )
 
-export const checkBox = (box: { id: string; name: string; value: string; label: Markup; checked?: boolean }): Markup =>
+export const checkBox = (box: {
+  id: string
+  name: string
+  value: string
+  label: Markup
+  checked?: boolean
+  /** Id of the words below it. */
+  describedBy?: string
+}): Markup =>
   html`<div class="choice">
-    <input type="checkbox" id=${box.id} name=${box.name} value=${box.value} checked=${box.checked} />
+    <input type="checkbox" id=${box.id} name=${box.name} value=${box.value} checked=${box.checked} aria-describedby=${box.describedBy} />
     <label for=${box.id}>${box.label}</label>
   </div>`

@@ -121,10 +121,10 @@ const shortcutSheet: Markup = html`<dialog id="shortcuts" aria-labelledby="short
 const topBar = (frame: Frame, page: PageHead): Markup => html`<header class="top">
   <a class="top-menu" href="#menu">${icon("menu")}<span>Menu</span></a>
   <a class="top-product" href="/" aria-label="certctl, dashboard">${mark}</a>
-  <form class="top-search" role="search" aria-label="Whole inventory" method="get" action="/certificates">
+  <form class="top-search" role="search" aria-label="Whole inventory" method="get" action="/search">
     ${icon("search")}
-    <label class="visually-hidden" for="top-search">Search certificates</label>
-    <input id="top-search" name="search" type="search" placeholder="Search name, SAN, serial or fingerprint" autocomplete="off" />
+    <label class="visually-hidden" for="top-search">Search everything</label>
+    <input id="top-search" name="q" type="search" maxlength="255" placeholder="Search name, id, serial or fingerprint" autocomplete="off" />
     <kbd class="needs-script" aria-hidden="true">/</kbd>
   </form>
   ${frame.demo ? html`<p class="demo-ribbon" title="This inventory is a demonstration, started with --demo.">Demo data</p>` : null}

@@ -4,6 +4,7 @@ import type { IconName } from "./icon"
 /** Numbers beside an entry: what waits for a person there. */
 export interface NavigationCounts {
   readonly awaitingApproval: number
+  readonly deadNotifications: number
 }
 
 interface NavigationEntry {
@@ -27,15 +28,46 @@ export const navigation: readonly NavigationGroup[] = [
       { label: "Dashboard", path: "/", icon: "dashboard" },
       { label: "Certificates", path: "/certificates", icon: "certificate" },
       { label: "Agents", path: "/agents", icon: "agent" },
+      { label: "Targets", path: "/targets", icon: "target" },
+      { label: "Issuers", path: "/issuers", icon: "issuer" },
     ],
   },
   {
-    label: "Work",
+    label: "Rules",
     entries: [
-      { label: "Jobs", path: "/jobs", icon: "job", count: { of: "awaitingApproval", meaning: "awaiting approval" } },
+      { label: "Policies", path: "/policies", icon: "policy" },
+      { label: "Renewal policies", path: "/renewal-policies", icon: "refresh" },
+      { label: "Profiles", path: "/profiles", icon: "profile" },
+      { label: "Agent groups", path: "/agent-groups", icon: "group" },
     ],
   },
-  { label: "Reports", entries: [{ label: "Audit trail", path: "/audit", icon: "audit" }] },
+  {
+    label: "People",
+    entries: [
+      { label: "Teams", path: "/teams", icon: "team" },
+      { label: "Owners", path: "/owners", icon: "owner" },
+      { label: "API keys", path: "/keys", icon: "key", adminOnly: true },
+    ],
+  },
+  {
+    label: "Activity",
+    entries: [
+      {
+        label: "Approvals",
+        path: "/approvals",
+        icon: "approval",
+        count: { of: "awaitingApproval", meaning: "awaiting approval" },
+      },
+      { label: "Jobs", path: "/jobs", icon: "job" },
+      {
+        label: "Notifications",
+        path: "/notifications",
+        icon: "notification",
+        count: { of: "deadNotifications", meaning: "not delivered" },
+      },
+      { label: "Audit trail", path: "/audit", icon: "audit" },
+    ],
+  },
 ]
 
 /** Whether an entry is the one the path belongs to (its detail pages included). */

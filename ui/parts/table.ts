@@ -8,8 +8,8 @@ export interface Column<Row> {
   readonly cell: (row: Row) => Markup
   /** The list's sort key behind this column. */
   readonly sort?: string
-  /** `lead` names the row, `wide` takes what is left, `trim` cuts long words, `minor` is left out on phones. */
-  readonly className?: "lead" | "wide" | "trim" | "minor" | "trim minor" | "tick" | "actions"
+  /** `lead` names the row, `wide` takes what is left, `prose` too and wraps, `trim` cuts long words, `minor` is left out on phones. */
+  readonly className?: "lead" | "wide" | "prose" | "trim" | "minor" | "trim minor" | "tick" | "actions"
   /** The head is there for screen readers only (action columns). */
   readonly quietHead?: boolean
 }

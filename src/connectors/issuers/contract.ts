@@ -84,6 +84,18 @@ export interface Issuer {
   renewalInfo?(certPem: string): Promise<RenewalInfo | null>
   /** The CA's own certificates as PEM, issuing CA first. */
   caChain?(): Promise<string>
+  /**
+   * The CAs whose keys are held here, for revocation lists and OCSP answers: the one that signs now first, then those that
+   * signed before it. Absent where revocation is published by somebody else.
+   */
+  authorities?(): Promise<readonly Authority[]>
+}
+
+export interface PublicUrls {
+  readonly crl: readonly string[]
+  readonly ocsp: readonly string[]
+  /** Of the CA's own certificate. */
+  readonly caCertificate: readonly string[]
 }
 
 export interface IssuerDeps {
@@ -91,12 +103,14 @@ export interface IssuerDeps {
   readonly clock: Clock
   /** The persistent CA of this issuer, made on first use. `commonName` only matters then. */
   heldAuthority(options: { commonName?: string }): Promise<Authority>
+  /** All that this issuer ever signed with, the active one first; made on first use like it. */
+  heldAuthorities(options: { commonName?: string }): Promise<readonly Authority[]>
   /** The CA in two PEM files of the server's host. Fails with `upstream`, saying what is wrong with which file. */
   authorityFromFiles(paths: { certPath: string; keyPath: string }): Promise<Authority>
   /** How far `notBefore` lies in the past in what the local CA signs. */
   readonly backdateMs: number
-  /** Where the revocation list and the OCSP answers of a CA of this issuer are served; empty when nowhere. */
-  publicUrls(authority: Authority): { readonly crl: readonly string[]; readonly ocsp: readonly string[] }
+  /** What this server publishes about a CA of this issuer, and where; empty when nowhere. */
+  publicUrls(authority: Authority): PublicUrls
 }
 
 /** A connector as the catalog holds it: the configuration's type is known only inside. */

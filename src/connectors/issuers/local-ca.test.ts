@@ -28,9 +28,10 @@ const depsWith = (authority: Authority, more: Partial<IssuerDeps> = {}): IssuerD
   fetch,
   clock: { now: () => now } satisfies Clock,
   heldAuthority: async () => authority,
+  heldAuthorities: async () => [authority],
   authorityFromFiles: () => Promise.reject(new Error("no files here")),
   backdateMs: 15 * minute,
-  publicUrls: () => ({ crl: [], ocsp: [] }),
+  publicUrls: () => ({ crl: [], ocsp: [], caCertificate: [] }),
   ...more,
 })
 
@@ -125,7 +126,11 @@ describe("the local CA", () => {
 
   test("writes where its revocation list is, the issuer's own address first", async () => {
     const deps = depsWith(await makeAuthority(), {
-      publicUrls: () => ({ crl: ["http://pki.example/crl"], ocsp: ["http://pki.example/ocsp"] }),
+      publicUrls: () => ({
+        crl: ["http://pki.example/crl"],
+        ocsp: ["http://pki.example/ocsp"],
+        caCertificate: ["http://pki.example/ca"],
+      }),
     })
     const text = async (config: object) => {
       const { certPem } = await issue(config, deps, await requestFor())
@@ -133,6 +138,7 @@ describe("the local CA", () => {
     }
     expect(await text({})).toContain("http://pki.example/crl")
     expect(await text({})).toContain("http://pki.example/ocsp")
+    expect(await text({})).toContain("http://pki.example/ca")
     const own = await text({ crl_distribution_point_urls: ["http://own.example/crl"] })
     expect(own).toContain("http://own.example/crl")
     expect(own).not.toContain("http://pki.example/crl")

@@ -99,14 +99,17 @@ export const localCa = defineIssuer({
   connect({ ca_common_name, validity_days, ca_cert_path, ca_key_path, crl_distribution_point_urls }, deps) {
     // Opened once: the files are read again when the issuer is saved or the server starts.
     let fromFiles: Promise<Authority> | null = null
+    const openFiles = (): Promise<Authority> => {
+      fromFiles ??= deps.authorityFromFiles({ certPath: ca_cert_path, keyPath: ca_key_path }).catch((error) => {
+        fromFiles = null
+        throw error
+      })
+      return fromFiles
+    }
+    const isSubordinate = ca_cert_path !== ""
+    const made = { commonName: ca_common_name || undefined }
     const opened = async (): Promise<Authority> => {
-      if (ca_cert_path !== "") {
-        fromFiles ??= deps.authorityFromFiles({ certPath: ca_cert_path, keyPath: ca_key_path }).catch((error) => {
-          fromFiles = null
-          throw error
-        })
-      }
-      const authority = await (fromFiles ?? deps.heldAuthority({ commonName: ca_common_name || undefined }))
+      const authority = await (isSubordinate ? openFiles() : deps.heldAuthority(made))
       demandValidity(authority, deps.clock.now())
       return authority
     }
@@ -116,7 +119,7 @@ export const localCa = defineIssuer({
         const authority = await opened()
         const now = deps.clock.now().getTime()
         const profileMs = request.maxTtlSeconds > 0 ? request.maxTtlSeconds * 1000 : Number.POSITIVE_INFINITY
-        const { crl, ocsp } = deps.publicUrls(authority)
+        const { crl, ocsp, caCertificate } = deps.publicUrls(authority)
         const signed = await authority.sign({
           spkiDer: csr.spkiDer,
           subjectDer: csr.subjectDer,
@@ -125,7 +128,8 @@ export const localCa = defineIssuer({
           notBefore: new Date(Math.max(now - deps.backdateMs, authority.notBefore.getTime())),
           notAfter: new Date(now + Math.min(validity_days * dayMs, profileMs)),
           crlUrls: crl_distribution_point_urls ?? crl,
-          ocspUrls: ocsp,
+          ocspUrls: authority.ocspUrls ?? ocsp,
+          caIssuerUrls: caCertificate,
         })
         return { certPem: signed.certPem, chainPem: authority.chainPem, orderId: `local-${signed.serial}` }
       },
@@ -135,6 +139,9 @@ export const localCa = defineIssuer({
       },
       async caChain() {
         return (await opened()).chainPem
+      },
+      async authorities() {
+        return isSubordinate ? [await openFiles()] : deps.heldAuthorities(made)
       },
     }
   },

@@ -1,4 +1,5 @@
 /** Managed certificates, the X.509 versions issued for them, where they go, and what was revoked. */
+import { sql } from "drizzle-orm"
 import type { Kit } from "../kit"
 import type { FleetTables } from "./fleet.tables"
 import type { IssuanceTables } from "./issuance.tables"
@@ -62,15 +63,29 @@ export const certificateTables = (
       updatedAt: updatedAt(k),
     },
     (t) => [
-      k.index("idx_managed_certificates_status").on(t.status),
-      k.index("idx_managed_certificates_expires_at").on(t.expiresAt),
+      // Each filter of the list has the order of its pages behind it.
+      k.index("idx_managed_certificates_status").on(t.status, t.createdAt, t.id),
+      k.index("idx_managed_certificates_environment").on(t.environment, t.createdAt, t.id),
+      k.index("idx_managed_certificates_expires_at").on(t.expiresAt, t.id),
+      // Counts the pieces of days that the counters by day leave open, without a look at the rows.
+      k.index("idx_managed_certificates_status_expires_at").on(t.status, t.expiresAt),
       k.index("idx_managed_certificates_renew_at").on(t.renewAt),
-      k.index("idx_managed_certificates_owner_id").on(t.ownerId),
-      k.index("idx_managed_certificates_team_id").on(t.teamId),
-      k.index("idx_managed_certificates_issuer_id").on(t.issuerId),
-      k.index("idx_managed_certificates_renewal_policy_id").on(t.renewalPolicyId),
-      k.index("idx_managed_certificates_certificate_profile_id").on(t.certificateProfileId),
-      k.index("idx_managed_certificates_common_name").on(t.commonName),
+      k.index("idx_managed_certificates_owner_id").on(t.ownerId, t.createdAt, t.id),
+      k.index("idx_managed_certificates_team_id").on(t.teamId, t.createdAt, t.id),
+      k.index("idx_managed_certificates_issuer_id").on(t.issuerId, t.createdAt, t.id),
+      k.index("idx_managed_certificates_renewal_policy_id").on(t.renewalPolicyId, t.id),
+      k.index("idx_managed_certificates_certificate_profile_id").on(t.certificateProfileId, t.createdAt, t.id),
+      k.index("idx_managed_certificates_common_name").on(t.commonName, t.id),
+      k.index("idx_managed_certificates_updated_at").on(t.updatedAt, t.id),
+      // For the renewal check, which reads nothing else of the many that need nothing; not of those it never looks at.
+      k
+        .index("idx_managed_certificates_check")
+        .on(t.expiresAt, t.id, t.status, t.renewAt, t.renewalPolicyId)
+        .where(sql`status not in ('Failed', 'Revoked', 'Archived')`),
+      k
+        .index("idx_managed_certificates_due")
+        .on(t.renewAt, t.id, t.expiresAt, t.status)
+        .where(sql`status not in ('Failed', 'Revoked', 'Archived')`),
       k.index("idx_managed_certificates_created_at").on(t.createdAt, t.id),
     ],
   )
@@ -104,7 +119,9 @@ export const certificateTables = (
       createdAt: createdAt(k),
     },
     (t) => [
+      // For who issued what; the other finds a serial number that somebody reads off a certificate.
       k.index("idx_certificate_versions_serial").on(t.issuerId, t.serialNumber),
+      k.index("idx_certificate_versions_serial_number").on(t.serialNumber),
       k.index("idx_certificate_versions_newest").on(t.certificateId, t.agentId, t.createdAt, t.id),
     ],
   )
@@ -144,6 +161,9 @@ export const certificateTables = (
     (t) => [
       k.uniqueIndex("uq_certificate_revocations_issuer_serial").on(t.issuerId, t.serialNumber),
       k.index("idx_certificate_revocations_revoked_at").on(t.revokedAt),
+      // The order in which lists are made and newcomers are looked for.
+      k.index("idx_certificate_revocations_issuer_created_at").on(t.issuerId, t.createdAt, t.id),
+      k.index("idx_certificate_revocations_created_at").on(t.createdAt),
       k.index("idx_certificate_revocations_certificate_id").on(t.certificateId),
       k.index("idx_certificate_revocations_serial_number").on(t.serialNumber),
     ],

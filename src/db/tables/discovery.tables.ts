@@ -23,7 +23,7 @@ export const discoveryTables = (k: Kit, { certificates }: CertificateTables, { a
       completedAt: k.time("completed_at"),
     },
     (t) => [
-      k.index("idx_discovery_scans_agent_id").on(t.agentId),
+      k.index("idx_discovery_scans_agent_id").on(t.agentId, t.startedAt, t.id),
       k.index("idx_discovery_scans_started_at").on(t.startedAt, t.id),
     ],
   )
@@ -60,8 +60,8 @@ export const discoveryTables = (k: Kit, { certificates }: CertificateTables, { a
     },
     (t) => [
       k.uniqueIndex("uq_discovered_certificates_sighting").on(t.fingerprintSha256, t.agentId, t.sourcePath),
-      k.index("idx_discovered_certificates_agent_id").on(t.agentId),
-      k.index("idx_discovered_certificates_status").on(t.status),
+      k.index("idx_discovered_certificates_agent_id").on(t.agentId, t.lastSeenAt, t.id),
+      k.index("idx_discovered_certificates_status").on(t.status, t.lastSeenAt, t.id),
       k.index("idx_discovered_certificates_not_after").on(t.notAfter),
       k.index("idx_discovered_certificates_last_seen_at").on(t.lastSeenAt, t.id),
       k.index("idx_discovered_certificates_created_at").on(t.createdAt, t.id),

@@ -33,7 +33,7 @@ export const fleetTables = (k: Kit, { agentGroups }: OwnershipTables) => {
       k.index("idx_agents_architecture").on(t.architecture),
       k.index("idx_agents_registered_at").on(t.registeredAt, t.id),
       k.index("idx_agents_online").on(t.status, t.lastHeartbeatAt).where(sql`status = 'Online'`),
-      k.index("idx_agents_retired_at").on(t.retiredAt).where(sql`retired_at is not null`),
+      k.index("idx_agents_retired_at").on(t.retiredAt, t.id).where(sql`retired_at is not null`),
     ],
   )
   const joinTokens = k.table(
@@ -48,7 +48,10 @@ export const fleetTables = (k: Kit, { agentGroups }: OwnershipTables) => {
       usedAt: k.time("used_at"),
       agentId: k.text("agent_id").references(() => agents.id, { onDelete: "set null" }),
     },
-    (t) => [k.index("idx_join_tokens_expires_at").on(t.expiresAt)],
+    (t) => [
+      k.index("idx_join_tokens_expires_at").on(t.expiresAt),
+      k.index("idx_join_tokens_created_at").on(t.createdAt, t.id),
+    ],
   )
   const agentGroupMembers = k.table(
     "agent_group_members",
@@ -95,6 +98,7 @@ export const fleetTables = (k: Kit, { agentGroups }: OwnershipTables) => {
       k.uniqueIndex("uq_deployment_targets_agent_id_name").on(t.agentId, t.name),
       k.index("idx_deployment_targets_enabled").on(t.enabled),
       k.index("idx_deployment_targets_name").on(t.name),
+      k.index("idx_deployment_targets_created_at").on(t.createdAt, t.id),
       k.index("idx_deployment_targets_retired_at").on(t.retiredAt).where(sql`retired_at is not null`),
     ],
   )

@@ -59,6 +59,11 @@ export const issuanceTables = (k: Kit, { agentGroups }: OwnershipTables) => {
       lastTestedAt: k.time("last_tested_at"),
       testStatus: k.oneOf("test_status", ["untested", "success", "failed"]).notNull().default("untested"),
       source: k.oneOf("source", ["database", "env"]).notNull().default("database"),
+      /** `tree`: leaves are signed by the deepest CA of the issuer's hierarchy. */
+      hierarchyMode: k.oneOf("hierarchy_mode", ["single", "tree"]).notNull().default("single"),
+      /** Since when hardly any call to it succeeds, and why; null while it works. */
+      degradedSince: k.time("degraded_since"),
+      degradedReason: k.text("degraded_reason"),
       createdAt: createdAt(k),
       updatedAt: updatedAt(k),
     },
@@ -76,7 +81,8 @@ export const issuanceTables = (k: Kit, { agentGroups }: OwnershipTables) => {
       certPem: k.text("cert_pem").notNull(),
       chainPem: k.text("chain_pem").notNull(),
       encryptedKey: k.blob("encrypted_key").notNull(),
-      state: k.oneOf("state", ["active", "retired"]).notNull(),
+      /** `subordinate`: the key of a CA below another one, whose own state is in intermediate_cas. */
+      state: k.oneOf("state", ["active", "retired", "subordinate"]).notNull(),
       createdAt: createdAt(k),
     },
     (t) => [

@@ -37,6 +37,7 @@ export const jobTables = (
     },
     (t) => [
       k.index("idx_rollouts_certificate_id").on(t.certificateId),
+      k.index("idx_rollouts_open").on(t.createdAt, t.id).where(sql`state = 'running'`),
       // One issuance run at a time is open per certificate: agents that finish together join the same roll-out.
       k.uniqueIndex("uq_rollouts_running").on(t.certificateId).where(sql`state = 'running'`),
     ],
@@ -83,14 +84,36 @@ export const jobTables = (
     },
     (t) => [
       k.index("idx_jobs_status").on(t.status, t.scheduledAt),
-      k.index("idx_jobs_certificate_id").on(t.certificateId, t.createdAt),
-      k.index("idx_jobs_target_id").on(t.targetId),
-      k.index("idx_jobs_agent_id").on(t.agentId, t.status),
+      // Each filter of the list has the order of its pages behind it.
+      k.index("idx_jobs_status_created_at").on(t.status, t.createdAt, t.id),
+      k.index("idx_jobs_type").on(t.type, t.createdAt, t.id),
+      k.index("idx_jobs_certificate_id").on(t.certificateId, t.createdAt, t.id),
+      k.index("idx_jobs_target_id").on(t.targetId, t.createdAt, t.id),
+      k.index("idx_jobs_agent_id").on(t.agentId, t.status, t.createdAt, t.id),
+      k.index("idx_jobs_agent_id_created_at").on(t.agentId, t.createdAt, t.id),
       k.index("idx_jobs_rollout_id").on(t.rolloutId),
       k.index("idx_jobs_created_at").on(t.createdAt, t.id),
       k.index("idx_jobs_completed_at").on(t.completedAt),
-      k.index("idx_jobs_verification_status").on(t.verificationStatus),
-      k.index("idx_jobs_verified_at").on(t.verifiedAt),
+      // What the loops look for, among the many that are over: what may be claimed, whose server died, what is to be tried again,
+      // and what has waited for long. Worded so that only these queries are served by them, and by nothing else (unindexed.ts).
+      k
+        .index("idx_jobs_claimable")
+        .on(t.createdAt, t.id)
+        .where(
+          sql`(status || '') = 'Pending' and ((type || '') in ('Issuance', 'Renewal') or ((type || '') = 'Deployment' and target_id is null))`,
+        ),
+      k
+        .index("idx_jobs_lease_until")
+        .on(t.leaseUntil, t.id)
+        .where(sql`(status || '') = 'Running' and (type || '') in ('Issuance', 'Renewal')`),
+      k
+        .index("idx_jobs_retryable")
+        .on(t.completedAt, t.id)
+        .where(sql`(status || '') = 'Failed' and attempts < max_attempts`),
+      k
+        .index("idx_jobs_waiting")
+        .on(t.status, t.statusSince, t.id)
+        .where(sql`(status || '') in ('AwaitingCSR', 'AwaitingApproval')`),
       // At most one open issuance per certificate and agent, whoever asks: two servers cannot both order.
       k
         .uniqueIndex("uq_jobs_open_issuance")

@@ -24,7 +24,11 @@ export const ownershipTables = (k: Kit) => {
       createdAt: createdAt(k),
       updatedAt: updatedAt(k),
     },
-    (t) => [k.index("idx_owners_email").on(t.email), k.index("idx_owners_team_id").on(t.teamId)],
+    (t) => [
+      k.index("idx_owners_email").on(t.email),
+      k.index("idx_owners_team_id").on(t.teamId),
+      k.index("idx_owners_created_at").on(t.createdAt, t.id),
+    ],
   )
   const agentGroups = k.table("agent_groups", {
     id: k.text("id").primaryKey(),

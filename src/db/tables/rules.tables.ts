@@ -64,9 +64,12 @@ export const rulesTables = (k: Kit, { certificates }: CertificateTables) => {
       createdAt: createdAt(k),
     },
     (t) => [
-      k.index("idx_notification_events_certificate_id").on(t.certificateId),
-      k.index("idx_notification_events_status").on(t.status, t.createdAt),
-      k.index("idx_notification_events_type").on(t.type),
+      k.index("idx_notification_events_certificate_id").on(t.certificateId, t.createdAt, t.id),
+      k.index("idx_notification_events_status").on(t.status, t.createdAt, t.id),
+      k.index("idx_notification_events_type").on(t.type, t.createdAt, t.id),
+      // The order of the list's pages. The dialects put NULL at different ends: read backwards, this has never sent last in both.
+      k.index("idx_notification_events_sent_at").on(sql`(sent_at is not null)`, t.sentAt, t.createdAt, t.id),
+      k.index("idx_notification_events_created_at").on(t.createdAt, t.id),
       k
         .index("idx_notification_events_next_retry_at")
         .on(t.nextRetryAt)
@@ -90,10 +93,13 @@ export const accessTables = (k: Kit) => {
       timestamp: k.time("timestamp").notNull(),
     },
     (t) => [
-      k.index("idx_audit_events_resource").on(t.resourceType, t.resourceId, t.timestamp),
+      // Without the id, which only tells events of one millisecond apart: every request writes here.
+      k.index("idx_audit_events_resource_type").on(t.resourceType, t.timestamp),
       k.index("idx_audit_events_resource_id").on(t.resourceId, t.timestamp),
       k.index("idx_audit_events_actor").on(t.actor, t.timestamp),
       k.index("idx_audit_events_action").on(t.action, t.timestamp),
+      k.index("idx_audit_events_actor_type").on(t.actorType, t.timestamp),
+      k.index("idx_audit_events_changes").on(t.timestamp, t.id).where(sql`resource_type <> 'api'`),
       k.index("idx_audit_events_timestamp").on(t.timestamp, t.id),
     ],
   )
@@ -164,6 +170,8 @@ export const coordinationTables = (k: Kit) => {
     {
       id: k.text("id").primaryKey(),
       kind: k.text("kind").notNull(),
+      /** Whom the effect reaches: rows of one lane wait for each other, rows of another never do. */
+      lane: k.text("lane").notNull(),
       payload: k.json<Record<string, unknown>>("payload").notNull(),
       attempts: k.int("attempts").notNull().default(0),
       nextAt: k.time("next_at").notNull(),
@@ -171,12 +179,21 @@ export const coordinationTables = (k: Kit) => {
       createdAt: createdAt(k),
       doneAt: k.time("done_at"),
     },
-    (t) => [k.index("idx_outbox_next_at").on(t.nextAt).where(sql`done_at is null`)],
+    (t) => [
+      k.index("idx_outbox_lane").on(t.lane, t.nextAt, t.id).where(sql`done_at is null`),
+      k.index("idx_outbox_done_at").on(t.doneAt).where(sql`done_at is not null`),
+    ],
   )
+  /** How much of an hourly limit somebody has used, since when. One row each, written over when its hour is over. */
+  const allowances = k.table("allowances", {
+    name: k.text("name").primaryKey(),
+    since: k.time("since").notNull(),
+    used: k.int("used").notNull(),
+  })
   const settings = k.table("settings", {
     name: k.text("name").primaryKey(),
     value: k.text("value").notNull(),
     updatedAt: updatedAt(k),
   })
-  return { leases, outbox, settings }
+  return { leases, outbox, allowances, settings }
 }

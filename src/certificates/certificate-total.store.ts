@@ -1,0 +1,90 @@
+/**
+ * How many certificates a list has over all its pages. Numbers kept up to date answer most filters; the rest is counted, over an
+ * index where there is one that fits.
+ */
+import { and, count, eq, gte, lt, type SQL } from "drizzle-orm"
+import type { Db } from "../db/db"
+import { type CountFilter, rowCounts, type TimeRange } from "../db/row-counts"
+import type { CertificateFilter } from "./certificate.store"
+
+/** Times are whole milliseconds. */
+const justAfter = (time: Date): Date => new Date(time.getTime() + 1)
+
+const isAsked = (filter: object): boolean => Object.values(filter).some((value) => value !== undefined && value !== "")
+
+/** @param conditions what a filter is in SQL */
+export const certificateTotal = (
+  { t, read, scan }: Pick<Db, "t" | "read" | "scan">,
+  conditions: (filter: CertificateFilter) => SQL | undefined,
+) => {
+  const { certificates } = t
+  const counts = rowCounts({ t, read })
+
+  const counted = async (where: SQL | undefined, query = scan): Promise<number> => {
+    const [row] = await query.select({ n: count() }).from(certificates).where(where)
+    return row?.n ?? 0
+  }
+
+  /** Rows of a status, or of any, that expire or were created in a range. */
+  const inRange = (
+    by: "certificateExpiries" | "certificateCreations",
+    status: string | undefined,
+    range: TimeRange,
+  ) => {
+    const column = by === "certificateExpiries" ? certificates.expiresAt : certificates.createdAt
+    const hasStatus =
+      status === undefined ? undefined : eq(certificates.status, status as CertificateFilter["status"] & {})
+    const inPiece = ({ from, until }: { from: Date; until: Date }) =>
+      counted(and(hasStatus, gte(column, from), lt(column, until)), read)
+    return counts.within(by, range, inPiece, { status })
+  }
+
+  /** What is stored as such, and the certificates stored as Active that their date moves in or out. */
+  const shown = async (
+    { status, now, expiringUntil }: NonNullable<CertificateFilter["shownStatus"]>,
+    places: CountFilter<"certificates">,
+    filter: CertificateFilter,
+  ): Promise<number> => {
+    const activeIn = ({ from, until }: TimeRange) =>
+      isAsked(places)
+        ? counted(
+            and(
+              conditions(filter),
+              eq(certificates.status, "Active"),
+              from === null ? undefined : gte(certificates.expiresAt, from),
+              until === null ? undefined : lt(certificates.expiresAt, until),
+            ),
+          )
+        : inRange("certificateExpiries", "Active", { from, until })
+    const stored = counts.total("certificates", { ...places, status })
+    if (status === "Active") return (await stored) - (await activeIn({ from: null, until: expiringUntil }))
+    if (status === "Expiring") return (await stored) + (await activeIn({ from: now, until: expiringUntil }))
+    if (status === "Expired") return (await stored) + (await activeIn({ from: null, until: now }))
+    return await stored
+  }
+
+  return async (filter: CertificateFilter): Promise<number> => {
+    const { status, environment, ownerId, teamId, issuerId, profileId, shownStatus, ...rest } = filter
+    const { expiresBefore, expiresAfter, createdAfter, createdUntil, ...uncounted } = rest
+    const places = { environment, ownerId, teamId, issuerId, profileId }
+    const expires = expiresBefore !== undefined || expiresAfter !== undefined
+    const created = createdAfter !== undefined || createdUntil !== undefined
+    if (isAsked(uncounted)) return await counted(conditions(filter))
+    if (!expires && !created) {
+      if (shownStatus === undefined) return await counts.total("certificates", { ...places, status })
+      if (status === undefined) return await shown(shownStatus, places, { ...filter, shownStatus: undefined })
+    }
+    if (shownStatus === undefined && !isAsked(places) && expires !== created) {
+      return expires
+        ? await inRange("certificateExpiries", status, {
+            from: expiresAfter === undefined ? null : justAfter(expiresAfter),
+            until: expiresBefore ?? null,
+          })
+        : await inRange("certificateCreations", status, {
+            from: createdAfter === undefined ? null : justAfter(createdAfter),
+            until: createdUntil === undefined ? null : justAfter(createdUntil),
+          })
+    }
+    return await counted(conditions(filter))
+  }
+}

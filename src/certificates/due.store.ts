@@ -1,0 +1,116 @@
+/** SQL of the renewal check: which certificates it looks at, and what it has to know of many of them at once. */
+import { and, asc, eq, inArray, lt, lte, type SQL, sql } from "drizzle-orm"
+import type { Db, Query, Tx } from "../db/db"
+import { unindexed } from "../db/unindexed"
+import { issuingTypes } from "../jobs/job.machine"
+import type { CertificateRow } from "./certificate.store"
+
+/** As much of a certificate as tells that nothing is to be done for it. */
+export type Candidate = Pick<CertificateRow, "id" | "status" | "expiresAt" | "renewAt" | "renewalPolicyId">
+
+export type DueCandidate = Pick<CertificateRow, "id" | "expiresAt" | "renewAt">
+
+export interface FailedRun {
+  readonly certificateId: string
+  readonly agentId: string | null
+  readonly completedAt: Date
+}
+
+type Rules = { readonly policy: PolicyRow | null; readonly profile: ProfileRow | null }
+type PolicyRow = Db["t"]["renewalPolicies"]["$inferSelect"]
+type ProfileRow = Db["t"]["certificateProfiles"]["$inferSelect"]
+
+export const dueStore = ({ t, read }: Db) => {
+  const { certificates, jobs } = t
+  const { id, expiresAt, renewAt } = certificates
+  const columns = { id, status: certificates.status, expiresAt, renewAt, renewalPolicyId: certificates.renewalPolicyId }
+  /** In the words of the indexes that serve these queries: a database uses a partial index only where it recognises them. */
+  const isManaged = sql`${certificates.status} not in ('Failed', 'Revoked', 'Archived')`
+  const after = (column: typeof expiresAt, last: { time: Date; id: string } | null): SQL | undefined =>
+    last === null ? undefined : sql`(${column}, ${id}) > (${sql.param(last.time, column)}, ${last.id})`
+
+  return {
+    /** Those that expire until then, soonest first. */
+    expiringUntil: (until: Date, last: { time: Date; id: string } | null, limit: number): Promise<Candidate[]> =>
+      read
+        .select(columns)
+        .from(certificates)
+        .where(and(isManaged, lte(expiresAt, until), after(expiresAt, last)))
+        .orderBy(asc(expiresAt), asc(id))
+        .limit(limit),
+
+    /** Those that are due, longest due first. */
+    due: (now: Date, last: { time: Date; id: string } | null, limit: number): Promise<DueCandidate[]> =>
+      read
+        .select({ id, expiresAt, renewAt })
+        .from(certificates)
+        .where(and(isManaged, lte(renewAt, now), after(renewAt, last)))
+        .orderBy(asc(renewAt), asc(id))
+        .limit(limit),
+
+    rows: (ids: readonly string[]): Promise<CertificateRow[]> =>
+      read
+        .select()
+        .from(certificates)
+        .where(inArray(id, [...ids])),
+
+    policies: (): Promise<PolicyRow[]> => read.select().from(t.renewalPolicies),
+
+    /** The rules that each of the certificates lives by. */
+    async rulesOf(query: Query | Tx, rows: readonly CertificateRow[]): Promise<(row: CertificateRow) => Rules> {
+      const policyIds = [...new Set(rows.map((row) => row.renewalPolicyId))]
+      const profileIds = [...new Set(rows.flatMap((row) => row.certificateProfileId ?? []))]
+      const policies = await query.select().from(t.renewalPolicies).where(inArray(t.renewalPolicies.id, policyIds))
+      const profiles =
+        profileIds.length === 0
+          ? []
+          : await query.select().from(t.certificateProfiles).where(inArray(t.certificateProfiles.id, profileIds))
+      const policyOf = new Map(policies.map((row) => [row.id, row]))
+      const profileOf = new Map(profiles.map((row) => [row.id, row]))
+      return ({ renewalPolicyId, certificateProfileId }) => ({
+        policy: policyOf.get(renewalPolicyId) ?? null,
+        profile: profileOf.get(certificateProfileId ?? "") ?? null,
+      })
+    },
+
+    /** Issuing jobs that ended for good without a certificate, newest first. */
+    failedRuns: async (query: Query | Tx, certificateIds: readonly string[]): Promise<FailedRun[]> => {
+      const rows = await query
+        .select({ certificateId: jobs.certificateId, agentId: jobs.agentId, completedAt: jobs.completedAt })
+        .from(jobs)
+        .where(
+          and(
+            inArray(jobs.certificateId, [...certificateIds]),
+            inArray(unindexed(jobs.type), [...issuingTypes]),
+            sql`${unindexed(jobs.status)} = 'Failed'`,
+            sql`${jobs.attempts} >= ${jobs.maxAttempts}`,
+          ),
+        )
+        .orderBy(sql`${jobs.completedAt} desc nulls last`)
+      return rows.flatMap(({ certificateId, agentId, completedAt }) =>
+        certificateId === null || completedAt === null ? [] : [{ certificateId, agentId, completedAt }],
+      )
+    },
+
+    /** Active or Expiring certificates of short-lived profiles that have expired. */
+    expiredShortLived: (now: Date, limit: number): Promise<{ id: string }[]> =>
+      read
+        .select({ id })
+        .from(certificates)
+        .innerJoin(t.certificateProfiles, eq(t.certificateProfiles.id, certificates.certificateProfileId))
+        .where(
+          and(
+            isManaged,
+            inArray(certificates.status, ["Active", "Expiring"]),
+            lte(expiresAt, now),
+            eq(t.certificateProfiles.allowShortLived, true),
+            sql`${t.certificateProfiles.maxTtlSeconds} > 0`,
+            lt(t.certificateProfiles.maxTtlSeconds, 3600),
+          ),
+        )
+        .orderBy(asc(expiresAt), asc(id))
+        .limit(limit),
+  }
+}
+
+export type DueStore = ReturnType<typeof dueStore>

@@ -1,0 +1,328 @@
+/**
+ * The renewal check: moves certificates by their dates, tells owners of what expires, and opens a job where one is due. It looks at
+ * many certificates with a few reads and decides in memory; only what is to be changed costs a transaction, and those are shared by
+ * several certificates, each of which is looked at again under its lock.
+ */
+import { setImmediate as nextTurn } from "node:timers/promises"
+import { systemActor } from "../access/actor"
+import type { AuditService } from "../audit/audit.service"
+import type { Clock } from "../clock"
+import type { Db, Query, Tx } from "../db/db"
+import { isIssuing } from "../jobs/job.machine"
+import type { JobRow, JobStore } from "../jobs/job.store"
+import { inBatches } from "./batches"
+import { type CertificateStatus, isRenewedByItsClient, isTerminal } from "./certificate.machine"
+import type { CertificateRow, CertificateStore } from "./certificate.store"
+import type { CertificateNews } from "./certificate-news"
+import type { Candidate, DueStore, FailedRun } from "./due.store"
+import { defaultPolicy, type IssuingRun, type IssuingRunService } from "./issuing-run.service"
+import type { LifecycleService } from "./lifecycle.service"
+import { effectiveThresholds, pauseAfterFailuresMs, statusByDate } from "./renewal-point"
+import type { ServedPlace, ServingStore } from "./serving.store"
+import type { VersionDates, VersionStore } from "./version.store"
+
+export interface RenewalCheckDeps {
+  db: Pick<Db, "transaction" | "read" | "dialect">
+  certificates: Pick<CertificateStore, "lockAll" | "farthestWindowDays">
+  due: DueStore
+  versions: Pick<VersionStore, "newestOfEach">
+  serving: Pick<ServingStore, "placesOf">
+  jobs: Pick<JobStore, "liveIssuingOf">
+  runs: IssuingRunService
+  lifecycle: Pick<LifecycleService, "moveAll">
+  news: Pick<CertificateNews, "checked" | "unsaid">
+  audit: Pick<AuditService, "append">
+  clock: Clock
+  keygenMode: "agent" | "server"
+  onRowError: (certificateId: string, error: unknown) => void
+}
+
+const dayMs = 86_400_000
+/** Candidates read at once: few columns, all from an index. */
+const pageSize = 1000
+/** Certificates looked at with one set of reads, between which requests get their turn. */
+const lookSize = 100
+/** Certificates of one transaction. */
+const batchSize = 25
+/** Transactions at once on PostgreSQL, well below its connections. SQLite has one writer. */
+const parallelBatches = 3
+
+/** A certificate, and all that decides about its renewal. */
+interface Looked {
+  readonly certificate: CertificateRow
+  readonly rules: IssuingRun["rules"]
+  readonly places: readonly ServedPlace[]
+  readonly live: readonly JobRow[]
+  /** The newest of each agent, newest first. */
+  readonly versions: readonly VersionDates[]
+  /** Runs that ended without a certificate, newest first. */
+  readonly failed: readonly FailedRun[]
+}
+
+/** Where a page ends; null before the first. */
+type Place = { readonly time: Date; readonly id: string } | null
+
+interface Decision {
+  readonly status: CertificateStatus
+  /** Agents whose version is due and for whom nothing is under way; `null` stands for "whoever". */
+  readonly due: readonly (string | null)[]
+}
+
+const grouped = <R>(rows: readonly R[], keyOf: (row: R) => string | null): Map<string, R[]> => {
+  const groups = new Map<string, R[]>()
+  for (const row of rows) {
+    const key = keyOf(row)
+    if (key === null) continue
+    const group = groups.get(key)
+    if (group === undefined) groups.set(key, [row])
+    else group.push(row)
+  }
+  return groups
+}
+
+const agentsOf = (places: readonly ServedPlace[]): string[] => [...new Set(places.map((place) => place.agentId))]
+
+export const renewalCheckService = (deps: RenewalCheckDeps) => {
+  const { db, certificates, due, versions, serving, jobs, runs, lifecycle, news, audit, clock, keygenMode } = deps
+  const parallel = db.dialect === "sqlite" ? 1 : parallelBatches
+
+  const lookAt = async (query: Query | Tx, rows: readonly CertificateRow[]): Promise<Looked[]> => {
+    const managed = rows.filter((row) => !isTerminal(row.status) && row.status !== "Failed")
+    if (managed.length === 0) return []
+    const now = clock.now()
+    const isDue = ({ renewAt }: CertificateRow) => renewAt !== null && renewAt <= now
+    const dueIds = managed.filter(isDue).map((row) => row.id)
+    const rulesFor = await due.rulesOf(query, managed)
+    // The status of a certificate that is being renewed depends on its jobs; everything else only matters when one is due.
+    const asked = managed.filter((row) => isDue(row) || row.status === "RenewalInProgress").map((row) => row.id)
+    const live = grouped(
+      asked.length === 0 ? [] : await jobs.liveIssuingOf(query, asked),
+      ({ certificateId }) => certificateId,
+    )
+    const places = dueIds.length === 0 ? new Map() : await serving.placesOf(dueIds, query)
+    const newest = grouped(
+      dueIds.length === 0 ? [] : await versions.newestOfEach(query, dueIds),
+      ({ certificateId }) => certificateId,
+    )
+    const failed = grouped(
+      dueIds.length === 0 ? [] : await due.failedRuns(query, dueIds),
+      ({ certificateId }) => certificateId,
+    )
+    return managed.map((certificate) => ({
+      certificate,
+      rules: rulesFor(certificate),
+      places: places.get(certificate.id) ?? [],
+      live: live.get(certificate.id) ?? [],
+      versions: newest.get(certificate.id) ?? [],
+      failed: failed.get(certificate.id) ?? [],
+    }))
+  }
+
+  const statusOf = ({ certificate, rules, live }: Looked, now: Date): CertificateStatus => {
+    const { status } = certificate
+    if (status === "RenewalInProgress" && live.some((job) => job.status !== "AwaitingApproval")) return status
+    const byDate = statusByDate(certificate, rules.policy ?? defaultPolicy, now)
+    // A certificate that was imported as Pending is only ever moved by its expiry.
+    return status === "Pending" && byDate === "Active" ? status : byDate
+  }
+
+  const dueAgents = (looked: Looked, now: Date): (string | null)[] => {
+    const { certificate, live, places, failed } = looked
+    const isDue = (renewAt: Date | null) => renewAt !== null && renewAt <= now
+    if (!isDue(certificate.renewAt)) return []
+    if (isRenewedByItsClient(certificate.source) || certificate.tags.demo === "true") return []
+    const agentIds = agentsOf(places)
+    // Nobody to make the key: shown as such, and nothing is opened that could only wait.
+    if (agentIds.length === 0 && keygenMode === "agent") return []
+
+    /** A job for nobody counts for everybody. */
+    const isUnderWay = (agentId: string | null) =>
+      live.some((job) => isIssuing(job.type) && (agentId === null || job.agentId === agentId || job.agentId === null))
+    const mayStart = (agentId: string | null, version: VersionDates | null): boolean => {
+      if (isUnderWay(agentId)) return false
+      const since = version?.createdAt ?? certificate.createdAt
+      const failures = failed.filter(
+        (run) => run.completedAt > since && (agentId === null || run.agentId === agentId || run.agentId === null),
+      )
+      const [last] = failures
+      if (last === undefined) return true
+      const remainingMs = (certificate.expiresAt ?? now).getTime() - now.getTime()
+      return last.completedAt.getTime() + pauseAfterFailuresMs(failures.length, remainingMs) <= now.getTime()
+    }
+
+    const found: (string | null)[] = []
+    let anyVersion = false
+    for (const agentId of keygenMode === "server" ? [] : agentIds) {
+      const version = looked.versions.find((row) => row.agentId === agentId)
+      if (version === undefined) continue
+      anyVersion = true
+      if (isDue(version.renewAt) && mayStart(agentId, version)) found.push(agentId)
+    }
+    if (anyVersion) return found
+    // Imported, or issued for nobody: the certificate's own date counts, for every agent.
+    if (!mayStart(null, looked.versions[0] ?? null)) return []
+    return keygenMode === "server" || agentIds.length === 0 ? [null] : agentIds
+  }
+
+  const decide = (looked: Looked, now: Date): Decision => ({
+    status: statusOf(looked, now),
+    due: dueAgents(looked, now),
+  })
+
+  const asNews = ({ certificate, rules }: Looked) => ({ certificate, policy: rules.policy })
+
+  /** Ids of those for which there is something to do, in the order given. */
+  const inNeed = async (rows: readonly CertificateRow[]): Promise<string[]> => {
+    const now = clock.now()
+    const looked = await lookAt(
+      db.read,
+      rows.filter((row) => !isFresh(row, now)),
+    )
+    const unsaid = await news.unsaid(db.read, looked.map(asNews))
+    const needy = new Set(
+      looked.flatMap((each) => {
+        const { id, status } = each.certificate
+        const decision = decide(each, now)
+        return decision.due.length > 0 || decision.status !== status || unsaid.has(id) ? [id] : []
+      }),
+    )
+    return rows.flatMap((row) => (isFresh(row, now) || needy.has(row.id) ? [row.id] : []))
+  }
+
+  /** Does what is to be done for certificates, in one transaction. Returns the jobs it opened. */
+  const settle = (ids: readonly string[]): Promise<JobRow[]> =>
+    db.transaction(async (tx) => {
+      const locked = new Map((await certificates.lockAll(tx, ids)).map((row) => [row.id, row]))
+      // In the order given, in which agents will get the jobs: soonest expiry first.
+      const looked = await lookAt(
+        tx,
+        ids.flatMap((id) => locked.get(id) ?? []),
+      )
+      const now = clock.now()
+      const decided = looked.map((each) => ({ looked: each, decision: decide(each, now) }))
+      const unsaid = await news.unsaid(tx, looked.map(asNews))
+
+      const opened = await runs.open(
+        tx,
+        decided.flatMap(({ looked: { certificate, rules, places }, decision }): IssuingRun[] => {
+          if (decision.due.length === 0) return []
+          const agentIds = decision.due.flatMap((agentId) => agentId ?? [])
+          const needsApproval = rules.policy?.autoRenew === false || rules.profile?.requiresApproval === true
+          return [{ certificate, rules, places, agentIds, needsApproval }]
+        }),
+        { type: "Renewal", actor: systemActor, trigger: "threshold" },
+      )
+      // The state by date is passed over where a run has begun: nobody could see it, since both are one transaction.
+      const hasBegun = (id: string) => opened.get(id)?.some((job) => job.status !== "AwaitingApproval") === true
+      await lifecycle.moveAll(
+        tx,
+        decided.map(({ looked: { certificate }, decision }) => ({
+          certificate,
+          to: hasBegun(certificate.id) ? ("RenewalInProgress" as const) : decision.status,
+        })),
+      )
+      for (const { looked: each, decision } of decided) {
+        if (!unsaid.has(each.certificate.id)) continue
+        await news.checked(tx, { ...each.certificate, status: decision.status }, each.rules.policy)
+      }
+      await audit.append(
+        tx,
+        ...decided.flatMap(({ looked: { certificate } }) =>
+          (opened.get(certificate.id) ?? []).map((job) => ({
+            actor: systemActor,
+            action: "renewal_job_created",
+            resourceType: "certificate",
+            resourceId: certificate.id,
+            details: {
+              job_id: job.id,
+              agent_id: job.agentId,
+              days_until_expiry:
+                certificate.expiresAt === null ? null : (certificate.expiresAt.getTime() - now.getTime()) / dayMs,
+              renewal_trigger: "threshold",
+            },
+          })),
+        ),
+      )
+      return [...opened.values()].flat()
+    })
+
+  /** A judge of rows as they stand in the index: whether nothing can be to do, whatever else is known of the certificate. */
+  const quietness = async () => {
+    const policies = new Map((await due.policies()).map((row) => [row.id, row]))
+    return ({ status, expiresAt, renewAt, renewalPolicyId }: Candidate, now: Date): boolean => {
+      if (status !== "Active" || expiresAt === null || (renewAt !== null && renewAt <= now)) return false
+      const policy = policies.get(renewalPolicyId) ?? defaultPolicy
+      const days = (expiresAt.getTime() - now.getTime()) / dayMs
+      return days > Math.max(0, ...effectiveThresholds({ expiresAt, renewAt }, policy))
+    }
+  }
+
+  /** What is due and was not looked at since: there is nearly always something to do, and looking twice would be half the work. */
+  const isFresh = ({ status, renewAt }: CertificateRow, now: Date): boolean =>
+    status === "Active" && renewAt !== null && renewAt <= now
+
+  const rowsInOrder = async (ids: readonly string[]): Promise<CertificateRow[]> => {
+    const byId = new Map((await due.rows(ids)).map((row) => [row.id, row]))
+    return ids.flatMap((id) => byId.get(id) ?? [])
+  }
+
+  return {
+    /** Looks at one certificate. Returns the jobs it opened. */
+    checkOne: (id: string): Promise<JobRow[]> => settle([id]),
+
+    /** Every certificate that is due or near its expiry, soonest first. One bad row stops nobody. */
+    async checkAll(signal: AbortSignal): Promise<{ checked: number; opened: number }> {
+      const now = clock.now()
+      const windowDays = Math.max(31, (await certificates.farthestWindowDays()) + 1)
+      const until = new Date(now.getTime() + windowDays * dayMs)
+      const isQuiet = await quietness()
+      let checked = 0
+      let opened = 0
+      const look = async (ids: readonly string[]): Promise<void> => {
+        if (ids.length === 0 || signal.aborted) return
+        try {
+          const needy = await inNeed(await rowsInOrder(ids))
+          const made = await inBatches(needy, {
+            size: batchSize,
+            parallel,
+            settle,
+            onRowError: deps.onRowError,
+            signal,
+          })
+          opened += made.length
+        } catch (error) {
+          deps.onRowError(ids.join(", "), error)
+        }
+        await nextTurn()
+      }
+
+      const waiting: string[] = []
+      for (let last: Place = null; !signal.aborted; ) {
+        const page = await due.expiringUntil(until, last, pageSize)
+        checked += page.length
+        for (const row of page) if (!isQuiet(row, now)) waiting.push(row.id)
+        while (waiting.length >= lookSize && !signal.aborted) await look(waiting.splice(0, lookSize))
+        const end = page.at(-1)
+        if (page.length < pageSize || end === undefined || end.expiresAt === null) break
+        last = { time: end.expiresAt, id: end.id }
+        await nextTurn()
+      }
+      await look(waiting)
+
+      // Due although they live on for long: a CA's advice, or a window that was made shorter since.
+      const early: { id: string; expiresAt: Date }[] = []
+      for (let last: Place = null; !signal.aborted; ) {
+        const page = await due.due(now, last, pageSize)
+        for (const { id, expiresAt } of page) if (expiresAt !== null && expiresAt > until) early.push({ id, expiresAt })
+        const end = page.at(-1)
+        if (page.length < pageSize || end === undefined || end.renewAt === null) break
+        last = { time: end.renewAt, id: end.id }
+        await nextTurn()
+      }
+      checked += early.length
+      const ids = early.sort((a, b) => a.expiresAt.getTime() - b.expiresAt.getTime()).map(({ id }) => id)
+      for (let from = 0; from < ids.length; from += lookSize) await look(ids.slice(from, from + lookSize))
+      return { checked, opened }
+    },
+  }
+}

@@ -1,0 +1,298 @@
+/**
+ * The triggers that keep the text of searched rows, the index over it, and indexing from scratch. Both dialects index every three
+ * characters in a row, so that any part of a text is found: SQLite by FTS5 over `search_docs`, PostgreSQL by a GIN index of the
+ * extension pg_trgm. Where the extension cannot be had PostgreSQL reads all texts for a search, which takes longer and blocks nobody.
+ */
+import { createHash } from "node:crypto"
+import { messageOf } from "../errors"
+import { logger } from "../logging"
+import type { DbHandle, SchemaConnection } from "./db"
+import { docsOf, type SearchedKind, type SearchedKindName, searchedKindNames, searchedKinds } from "./searched-kinds"
+
+type Dialect = DbHandle["dialect"]
+
+const log = logger("db")
+
+const listOfTexts: Readonly<Record<Dialect, (column: string) => string>> = {
+  sqlite: (column) => `(select group_concat(value, char(10)) from json_each(${column}))`,
+  postgres: (column) => `(select string_agg(value, chr(10)) from jsonb_array_elements_text(${column}::jsonb))`,
+}
+
+/** The text of one row. `row` is `new.` or the name of a table. */
+const textOf = (kind: SearchedKind, dialect: Dialect, row: string): string => {
+  const feed = dialect === "sqlite" ? "char(10)" : "chr(10)"
+  const values = [
+    `${row}id`,
+    ...kind.columns.map((column) => `${row}${column}`),
+    ...(kind.lists ?? []).map((column) => listOfTexts[dialect](`${row}${column}`)),
+  ]
+  return `lower(${feed} || ${values.map((value) => `coalesce(${value}, '') || ${feed}`).join(" || ")})`
+}
+
+const watchedColumns = (kind: SearchedKind): string[] => [...kind.columns, ...(kind.lists ?? [])]
+
+const sqliteTriggers = (name: SearchedKindName): string[] => {
+  const kind: SearchedKind = searchedKinds[name]
+  const { from, to } = docsOf(name)
+  const watched = watchedColumns(kind)
+  const trigger = (event: string, on: string, statement: string) =>
+    `create trigger search_docs_${name}_${event} after ${on} begin ${statement}; end`
+  return [
+    trigger(
+      "insert",
+      `insert on ${kind.table}`,
+      `insert into search_docs (doc, kind, id, text) values (
+        (select coalesce(max(doc), ${from}) + 1 from search_docs where doc > ${from} and doc <= ${to}),
+        '${name}', new.id, ${textOf(kind, "sqlite", "new.")})`,
+    ),
+    trigger(
+      "update",
+      `update of ${watched.join(", ")} on ${kind.table}
+        when ${watched.map((column) => `old.${column} is not new.${column}`).join(" or ")}`,
+      `update search_docs set text = ${textOf(kind, "sqlite", "new.")} where kind = '${name}' and id = new.id`,
+    ),
+    trigger("delete", `delete on ${kind.table}`, `delete from search_docs where kind = '${name}' and id = old.id`),
+  ]
+}
+
+const postgresTriggers = (name: SearchedKindName): string[] => {
+  const kind: SearchedKind = searchedKinds[name]
+  const { table } = kind
+  const { from } = docsOf(name)
+  const watched = watchedColumns(kind)
+  const called = `search_docs_${name}`
+  const trigger = (event: string, on: string, when = "") =>
+    `create trigger ${called}_${event} after ${on} on ${table} for each row ${when} execute function ${called}()`
+  return [
+    // With the rights of its owner: whoever may change a searched table needs none on the index.
+    `create or replace function ${called}() returns trigger language plpgsql
+      security definer set search_path from current as $$ begin
+      if tg_op = 'INSERT' then
+        insert into search_docs (doc, kind, id, text)
+          values (${from} + nextval('search_docs_doc'), '${name}', new.id, ${textOf(kind, "postgres", "new.")});
+      elsif tg_op = 'UPDATE' then
+        update search_docs set text = ${textOf(kind, "postgres", "new.")} where kind = '${name}' and id = new.id;
+      else
+        delete from search_docs where kind = '${name}' and id = old.id;
+      end if;
+      return null; end; $$`,
+    trigger("insert", "insert"),
+    trigger(
+      "update",
+      `update of ${watched.join(", ")}`,
+      `when (${watched.map((column) => `old.${column} is distinct from new.${column}`).join(" or ")})`,
+    ),
+    trigger("delete", "delete"),
+  ]
+}
+
+const triggersOf: Readonly<Record<Dialect, (name: SearchedKindName) => string[]>> = {
+  sqlite: sqliteTriggers,
+  postgres: postgresTriggers,
+}
+
+/** Takes out and puts right the texts of a kind that are not what they should be; those that are stay, as their index does. */
+const correct = (name: SearchedKindName, dialect: Dialect): string[] => {
+  const kind: SearchedKind = searchedKinds[name]
+  return [
+    `delete from search_docs where kind = '${name}'
+      and not exists (select 1 from ${kind.table} r where r.id = search_docs.id)`,
+    `update search_docs set text = s.text from (select r.id, ${textOf(kind, dialect, "r.")} as text from ${kind.table} r) s
+      where search_docs.kind = '${name}' and search_docs.id = s.id and search_docs.text <> s.text`,
+  ]
+}
+
+/** Adds the texts of some rows that have none, oldest first. */
+const addMissing = (name: SearchedKindName, dialect: Dialect, limit: number): string => {
+  const kind: SearchedKind = searchedKinds[name]
+  const { table, time } = kind
+  const { from, to } = docsOf(name)
+  const next =
+    dialect === "sqlite"
+      ? `(select coalesce(max(doc), ${from}) from search_docs where doc > ${from} and doc <= ${to})
+          + row_number() over (order by r.${time}, r.id)`
+      : `${from} + nextval('search_docs_doc')`
+  return `insert into search_docs (doc, kind, id, text)
+    select ${next}, '${name}', r.id, ${textOf(kind, dialect, "r.")}
+    from (select * from ${table} t where not exists (select 1 from search_docs d where d.kind = '${name}' and d.id = t.id)
+      order by t.${time}, t.id limit ${limit}) r`
+}
+
+const digestOf = (name: SearchedKindName, dialect: Dialect): string =>
+  createHash("sha256")
+    .update([...triggersOf[dialect](name), ...correct(name, dialect)].join("\n"))
+    .digest("hex")
+
+const mark = (name: SearchedKindName): string => `search:${name}`
+
+/** FTS5 keeps no copy of the text: it is told what leaves the index. */
+const remove = "insert into search_fts (search_fts, rowid, text) values ('delete', old.doc, old.text);"
+const add = "insert into search_fts (rowid, text) values (new.doc, new.text);"
+const ftsTriggers = [
+  `create trigger search_docs_fts_insert after insert on search_docs begin ${add} end`,
+  `create trigger search_docs_fts_delete after delete on search_docs begin ${remove} end`,
+  `create trigger search_docs_fts_update after update of text on search_docs begin ${remove} ${add} end`,
+]
+
+const triggersIn = async (
+  connection: SchemaConnection,
+  dialect: Dialect,
+): Promise<{ name: string; table: string }[]> => {
+  const rows = await connection.all(
+    dialect === "sqlite"
+      ? "select name, tbl_name as table_name from sqlite_schema where type = 'trigger' and name like 'search\\_docs\\_%' escape '\\'"
+      : "select tgname as name, tgrelid::regclass::text as table_name from pg_trigger where not tgisinternal and tgname like 'search\\_docs\\_%'",
+  )
+  return rows.map((row) => ({ name: String(row.name), table: String(row.table_name) }))
+}
+
+/** @param of a kind's, or those that feed FTS5; without it all */
+const dropTriggers = async (
+  connection: SchemaConnection,
+  dialect: Dialect,
+  of?: SearchedKindName | "fts",
+): Promise<void> => {
+  const meant = ["insert", "update", "delete"].map((event) => `search_docs_${of}_${event}`)
+  for (const { name, table } of await triggersIn(connection, dialect)) {
+    if (of !== undefined && !meant.includes(name)) continue
+    await connection.run(dialect === "sqlite" ? `drop trigger ${name}` : `drop trigger ${name} on ${table}`)
+  }
+}
+
+const exists = async (connection: SchemaConnection, dialect: Dialect, relation: string): Promise<boolean> => {
+  const rows = await connection.all(
+    dialect === "sqlite" ? "select 1 from sqlite_schema where name = ?" : "select 1 where to_regclass(?) is not null",
+    [relation],
+  )
+  return rows.length > 0
+}
+
+/**
+ * Before a migration: a rebuilt table loses its triggers half-way, and SQLite refuses to rename one while a trigger names what is not
+ * there. Going down, the index goes too, since an older version would not keep it. `ensureSearchIndex` makes up for it.
+ */
+export const stopIndexing = async (
+  connection: SchemaConnection,
+  dialect: Dialect,
+  direction: "up" | "down",
+): Promise<void> => {
+  await dropTriggers(connection, dialect)
+  if (direction === "down" && dialect === "sqlite") await connection.run("drop table if exists search_fts")
+  if (!(await exists(connection, dialect, "settings"))) return
+  for (const name of searchedKindNames) await connection.all("delete from settings where name = ?", [mark(name)])
+}
+
+const ensureFts = async (connection: SchemaConnection): Promise<void> => {
+  if (!(await exists(connection, "sqlite", "search_fts"))) {
+    await connection.run(`create virtual table search_fts using fts5(
+      text, content = 'search_docs', content_rowid = 'doc', tokenize = 'trigram', columnsize = 0)`)
+    await connection.run("insert into search_fts (search_fts) values ('rebuild')")
+  }
+  const present = new Set((await triggersIn(connection, "sqlite")).map(({ name }) => name))
+  if (ftsTriggers.every((text) => present.has(text.split(" ")[2] ?? ""))) return
+  await dropTriggers(connection, "sqlite", "fts")
+  for (const statement of ftsTriggers) await connection.run(statement)
+}
+
+const trigramIndex = "idx_search_docs_text"
+
+/** In a transaction of its own: what fails there leaves the rest alone. */
+const ensureTrigrams = async (db: DbHandle): Promise<void> => {
+  try {
+    await db.changeSchema(async (connection) => {
+      if (await exists(connection, "postgres", trigramIndex)) return
+      await connection.run("create extension if not exists pg_trgm")
+      await connection.run(`create index ${trigramIndex} on search_docs using gin (text gin_trgm_ops)`)
+    })
+  } catch (error) {
+    log.warn(
+      "searches read every text, as there is no trigram index: {reason}. Let a superuser run `create extension pg_trgm` and restart",
+      { reason: messageOf(error) },
+    )
+  }
+}
+
+/** Rows indexed in one transaction: some hundred megabytes of write-ahead log. */
+const batch = 200_000
+
+/** Bytes that FTS5 gathers before it writes them: more while there is much to index, so that it has less to merge. */
+const [usualBuffer, bulkBuffer] = [1_048_576, 67_108_864]
+
+const setFtsBuffer = (db: DbHandle, bytes: number): Promise<void> =>
+  db.changeSchema(
+    (connection) => connection.run(`insert into search_fts (search_fts, rank) values ('hashsize', ${bytes})`),
+    { keepsReferences: true },
+  )
+
+const missingIn = async (connection: SchemaConnection, name: SearchedKindName): Promise<number> => {
+  const [row] = await connection.all(
+    `select (select count(*) from ${searchedKinds[name].table}) - (select count(*) from search_docs where kind = '${name}') as missing`,
+  )
+  return Number(row?.missing ?? 0)
+}
+
+/**
+ * Makes the triggers and indexes what is there, kind by kind, where that was not done or was done for another definition. Any number
+ * of servers may call it at once. A million rows that were never indexed take a minute.
+ */
+export const ensureSearchIndex = async (db: DbHandle): Promise<void> => {
+  const { dialect } = db
+  const isCurrent = async (connection: SchemaConnection, name: SearchedKindName): Promise<boolean> => {
+    const [row] = await connection.all("select value from settings where name = ?", [mark(name)])
+    return row?.value === digestOf(name, dialect)
+  }
+  const now = dialect === "sqlite" ? "cast(unixepoch('subsec') * 1000 as integer)" : "now()"
+  const setMark = async (connection: SchemaConnection, name: SearchedKindName): Promise<boolean> => {
+    await connection.all(
+      `insert into settings (name, value, updated_at) values (?, ?, ${now})
+        on conflict (name) do update set value = excluded.value, updated_at = excluded.updated_at`,
+      [mark(name), digestOf(name, dialect)],
+    )
+    return true
+  }
+  const stale = await db.changeSchema(
+    async (connection) => {
+      if (dialect === "sqlite") await ensureFts(connection)
+      const found: SearchedKindName[] = []
+      for (const name of searchedKindNames) if (!(await isCurrent(connection, name))) found.push(name)
+      return found
+    },
+    { keepsReferences: true },
+  )
+  // Several transactions: one for everything would double the size of a big database until it is over, and holding one table's lock
+  // while waiting for another's could deadlock with a server at work.
+  const inTurn = (work: (connection: SchemaConnection) => Promise<boolean>, name: SearchedKindName): Promise<boolean> =>
+    db.changeSchema(
+      async (connection) => {
+        if (dialect === "postgres") {
+          await connection.run(`lock table ${searchedKinds[name].table} in share row exclusive mode`)
+        }
+        return await work(connection)
+      },
+      { keepsReferences: true },
+    )
+  if (stale.length > 0 && dialect === "sqlite") await setFtsBuffer(db, bulkBuffer)
+  for (const name of stale) {
+    await inTurn(async (connection) => {
+      if (dialect === "postgres") {
+        await connection.run("create sequence if not exists search_docs_doc owned by search_docs.doc")
+      }
+      await dropTriggers(connection, dialect, name)
+      for (const statement of [...triggersOf[dialect](name), ...correct(name, dialect)]) await connection.run(statement)
+      return true
+    }, name)
+    const addSome = async (connection: SchemaConnection): Promise<boolean> => {
+      await connection.run(addMissing(name, dialect, batch))
+      return (await missingIn(connection, name)) > 0
+    }
+    let isIncomplete = true
+    while (isIncomplete) isIncomplete = await inTurn(addSome, name)
+    await inTurn(async (connection) => await setMark(connection, name), name)
+  }
+  if (stale.length > 0 && dialect === "sqlite") await setFtsBuffer(db, usualBuffer)
+  if (dialect === "postgres") await ensureTrigrams(db)
+}
+
+/** Changes with every definition: for whoever keeps migrated databases. */
+export const searchDigest = (dialect: Dialect): string =>
+  [...searchedKindNames.map((name) => digestOf(name, dialect)), ...ftsTriggers].join(" ")

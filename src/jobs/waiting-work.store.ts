@@ -1,0 +1,159 @@
+/**
+ * SQL of what waits to be done: for the loops, and for agents that ask. Most jobs are over, so that each of these reads an index of
+ * those that are not; the words of a condition are those of its index.
+ */
+import { and, asc, eq, isNotNull, isNull, lt, lte, or, type SQL, sql } from "drizzle-orm"
+import type { Db, Query, Tx } from "../db/db"
+import { unindexed } from "../db/unindexed"
+
+export const waitingWorkStore = ({ t, read }: Pick<Db, "t" | "read">) => {
+  const { jobs, certificates } = t
+  const [type, status] = [unindexed(jobs.type), unindexed(jobs.status)]
+  const isIssuing = sql`${type} in ('Issuance', 'Renewal')`
+  const isRunningIssuing = sql`${status} = 'Running' and ${type} in ('Issuance', 'Renewal')`
+  const oldestFirst = [asc(jobs.createdAt), asc(jobs.id)] as const
+
+  /** The oldest of both. They are read apart, each in the order of an index: an agent may have thousands of either. */
+  const oldest = <R>(rows: readonly R[], jobOf: (row: R) => { createdAt: Date; id: string }, limit: number): R[] =>
+    rows
+      .toSorted((left, right) => {
+        const [a, b] = [jobOf(left), jobOf(right)]
+        return a.createdAt.getTime() - b.createdAt.getTime() || (a.id < b.id ? -1 : 1)
+      })
+      .slice(0, limit)
+
+  return {
+    /** Deployments that the agent may be handed now, oldest first. */
+    async claimableDeployments(query: Tx | Query, agentId: string, now: Date, limit: number) {
+      const claimable = (whose: SQL | undefined) =>
+        query
+          .select()
+          .from(jobs)
+          .where(
+            and(
+              whose,
+              eq(jobs.status, "Pending"),
+              sql`${type} = 'Deployment'`,
+              isNotNull(jobs.targetId),
+              isNull(jobs.hold),
+              // Worded so that the index of these times, which knows nothing of agents, is not taken.
+              sql`case when ${lte(jobs.scheduledAt, now)} then 1 end = 1`,
+            ),
+          )
+          .orderBy(...oldestFirst)
+          .limit(limit)
+      const own = await claimable(eq(jobs.agentId, agentId))
+      const orphaned = await claimable(
+        and(
+          isNull(jobs.agentId),
+          sql`exists (select 1 from deployment_targets d where d.id = ${jobs.targetId} and d.agent_id = ${agentId})`,
+        ),
+      )
+      return oldest([...own, ...orphaned], (job) => job, limit)
+    },
+
+    /** CSR jobs offered to the agent: its own, and those of nobody whose certificate goes to one of its targets. */
+    async offeredCsrJobs(query: Tx | Query, agentId: string, limit: number) {
+      const offered = (whose: SQL | undefined) =>
+        query
+          .select({ job: jobs, commonName: certificates.commonName, sans: certificates.sans })
+          .from(jobs)
+          .innerJoin(certificates, eq(certificates.id, jobs.certificateId))
+          .where(and(whose, eq(jobs.status, "AwaitingCSR"), isIssuing))
+          .orderBy(...oldestFirst)
+          .limit(limit)
+      const own = await offered(eq(jobs.agentId, agentId))
+      const unclaimed = await offered(
+        and(
+          isNull(jobs.agentId),
+          sql`exists (select 1 from certificate_target_mappings m join deployment_targets d on d.id = m.target_id
+            where m.certificate_id = ${jobs.certificateId} and d.agent_id = ${agentId} and d.retired_at is null and d.enabled)`,
+        ),
+      )
+      return oldest([...own, ...unclaimed], ({ job }) => job, limit)
+    },
+
+    /** What the job processor may claim: issuing work, and deployments whose target is gone. */
+    claimable: (now: Date, limit: number) =>
+      read
+        .select()
+        .from(jobs)
+        .where(
+          and(
+            sql`${status} = 'Pending' and (${type} in ('Issuance', 'Renewal') or (${type} = 'Deployment' and ${jobs.targetId} is null))`,
+            lte(jobs.scheduledAt, now),
+          ),
+        )
+        .orderBy(...oldestFirst)
+        .limit(limit),
+
+    /** Issuing jobs whose server died, or whose order is due to be asked about. */
+    lapsed: (now: Date, limit: number) =>
+      read
+        .select()
+        .from(jobs)
+        .where(and(isRunningIssuing, lt(jobs.leaseUntil, now), or(isNull(jobs.nextPollAt), lte(jobs.nextPollAt, now))))
+        .orderBy(asc(jobs.leaseUntil), asc(jobs.id))
+        .limit(limit),
+
+    /** Failed jobs with attempts left, of certificates that are still managed; the policy's pause is the caller's. */
+    retryable: (limit: number, after: { completedAt: Date; id: string } | null) =>
+      read
+        .select({
+          job: jobs,
+          retryIntervalSeconds: t.renewalPolicies.retryIntervalSeconds,
+          issuerId: certificates.issuerId,
+        })
+        .from(jobs)
+        .innerJoin(certificates, eq(certificates.id, jobs.certificateId))
+        .innerJoin(t.renewalPolicies, eq(t.renewalPolicies.id, certificates.renewalPolicyId))
+        .where(
+          and(
+            sql`${status} = 'Failed' and ${jobs.attempts} < ${jobs.maxAttempts}`,
+            sql`${unindexed(certificates.status)} not in ('Revoked', 'Archived')`,
+            after === null
+              ? undefined
+              : sql`(${jobs.completedAt}, ${jobs.id}) > (${sql.param(after.completedAt, jobs.completedAt)}, ${after.id})`,
+          ),
+        )
+        .orderBy(asc(jobs.completedAt), asc(jobs.id))
+        .limit(limit),
+
+    /** Jobs that have waited in this status since before the cutoff, longest first. */
+    waitingSince: (waitsIn: "AwaitingCSR" | "AwaitingApproval", cutoff: Date, limit: number) =>
+      read
+        .select()
+        .from(jobs)
+        .where(
+          and(
+            sql`${status} in ('AwaitingCSR', 'AwaitingApproval')`,
+            eq(jobs.status, waitsIn),
+            lt(jobs.statusSince, cutoff),
+          ),
+        )
+        .orderBy(asc(jobs.statusSince), asc(jobs.id))
+        .limit(limit),
+
+    ordersOlderThan: (cutoff: Date, limit: number) =>
+      read
+        .select()
+        .from(jobs)
+        .where(and(isRunningIssuing, isNotNull(jobs.orderId), lt(jobs.statusSince, cutoff)))
+        .limit(limit),
+
+    /** Deployments handed to agents that have not been heard of since. */
+    deploymentsOfSilentAgents: (silentSince: Date, limit: number) =>
+      read
+        .select({ job: jobs, lastHeartbeatAt: t.agents.lastHeartbeatAt, retiredAt: t.agents.retiredAt })
+        .from(jobs)
+        .innerJoin(t.agents, eq(t.agents.id, jobs.agentId))
+        .where(
+          and(
+            eq(jobs.status, "Running"),
+            sql`${type} = 'Deployment'`,
+            or(lt(t.agents.lastHeartbeatAt, silentSince), isNotNull(t.agents.retiredAt)),
+          ),
+        )
+        .limit(limit),
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * Which index SQLite reads for the queries of the loops and of the renewal check. It keeps no statistics, so its choice depends on the
+ * words alone, and a wrong one is not seen before there are a million rows.
+ */
+import { expect, test } from "bun:test"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import Database from "better-sqlite3"
+import { dueStore } from "../certificates/due.store"
+import { servingStore } from "../certificates/serving.store"
+import { versionStore } from "../certificates/version.store"
+import type { Db } from "../db/db"
+import { migrate } from "../db/migrate"
+import { openDatabase } from "../db/open"
+import { migrationsFolder } from "../testing/postgres"
+import { jobStore } from "./job.store"
+
+interface Text {
+  toSQL(): { sql: string; params: unknown[] }
+}
+
+/** A handle whose queries are not sent: awaited, they leave their text behind and find nothing. */
+const listening = (db: Db): { db: Db; texts: Text[] } => {
+  const texts: Text[] = []
+  const wrap = (query: object): object =>
+    new Proxy(query, {
+      get(target, name) {
+        if (name === "then" && "toSQL" in target) {
+          texts.push(target as Text)
+          return (resolve: (rows: unknown[]) => void) => resolve([])
+        }
+        const value = Reflect.get(target, name)
+        if (typeof value !== "function") return value
+        return (...given: unknown[]) => {
+          const answer = value.apply(target, given)
+          return typeof answer === "object" && answer !== null && name !== "as" && name !== "getSQL" && name !== "toSQL"
+            ? wrap(answer)
+            : answer
+        }
+      },
+    })
+  return { db: { ...db, read: wrap(db.read) as Db["read"] }, texts }
+}
+
+test("read what is waiting, and not what is over", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "certctl-plans-"))
+  try {
+    const opened = await openDatabase({ url: "sqlite:plans.db", dataDir: folder, maxConnections: 1 })
+    await migrate(opened, { folder: migrationsFolder })
+    const { db, texts } = listening(opened)
+    const [jobs, due, serving, versions] = [jobStore(db), dueStore(db), servingStore(db), versionStore(db)]
+    const now = new Date()
+    const place = { time: now, id: "x" }
+    const asked: Record<string, { ask: () => PromiseLike<unknown>; index: RegExp }> = {
+      claimable: { ask: () => jobs.claimable(now, 10), index: /idx_jobs_claimable/ },
+      lapsed: { ask: () => jobs.lapsed(now, 10), index: /idx_jobs_lease_until/ },
+      retryable: { ask: () => jobs.retryable(10, { completedAt: now, id: "x" }), index: /idx_jobs_retryable/ },
+      "waiting for a CSR": { ask: () => jobs.waitingSince("AwaitingCSR", now, 10), index: /idx_jobs_waiting/ },
+      "old orders": { ask: () => jobs.ordersOlderThan(now, 10), index: /idx_jobs_lease_until/ },
+      "silent agents": {
+        ask: () => jobs.deploymentsOfSilentAgents(now, 10),
+        index: /idx_jobs_status(_created_at)? \(status=\?/,
+      },
+      "deployments of an agent": {
+        ask: () => jobs.claimableDeployments(db.read, "a", now, 10),
+        index: /idx_jobs_agent_id \(agent_id=\? AND status=\?/,
+      },
+      "CSR jobs of an agent": {
+        ask: () => jobs.offeredCsrJobs(db.read, "a", 10),
+        index: /idx_jobs_agent_id \(agent_id=\? AND status=\?/,
+      },
+      "live jobs": { ask: () => jobs.liveIssuingOf(db.read, ["a", "b"]), index: /idx_jobs_certificate_id \(cert/ },
+      "live jobs of one": { ask: () => jobs.liveIssuing(db.read, "a"), index: /idx_jobs_certificate_id \(cert/ },
+      "failed runs": { ask: () => due.failedRuns(db.read, ["a", "b"]), index: /idx_jobs_certificate_id \(cert/ },
+      "what expires": {
+        ask: () => due.expiringUntil(now, place, 10),
+        index: /COVERING INDEX idx_managed_certificates_check/,
+      },
+      "what is due": { ask: () => due.due(now, place, 10), index: /COVERING INDEX idx_managed_certificates_due/ },
+      "short-lived": { ask: () => due.expiredShortLived(now, 10), index: /\(status=\? AND expires_at<\?/ },
+      places: { ask: () => serving.placesOf(["a", "b"]), index: /certificate_target_mappings_1 \(certificate_id=\?/ },
+      versions: { ask: () => versions.newestOfEach(db.read, ["a", "b"]), index: /idx_certificate_versions_newest/ },
+    }
+    const file = new Database(join(folder, "plans.db"), { readonly: true })
+    const chosen: Record<string, string> = {}
+    for (const [name, { ask }] of Object.entries(asked)) {
+      texts.splice(0)
+      await ask()
+      const plans = texts.map((text) => {
+        const { sql, params } = text.toSQL()
+        const bound = params.map((value) => (typeof value === "boolean" ? Number(value) : value))
+        const steps = file.prepare<unknown[], { detail: string }>(`explain query plan ${sql}`).all(...bound)
+        return steps.map(({ detail }) => detail).join("; ")
+      })
+      chosen[name] = plans.join(" | ")
+    }
+    file.close()
+    await opened.close()
+    const wrong = Object.entries(asked).filter(
+      ([name, { index }]) => !chosen[name]?.split(" | ").every((plan) => index.test(plan)),
+    )
+    expect(wrong.map(([name]) => `${name}: ${chosen[name]}`)).toEqual([])
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+})

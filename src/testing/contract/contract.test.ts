@@ -1,0 +1,60 @@
+import { afterEach, expect, test } from "bun:test"
+import { onEachDialect } from "../on-each-dialect"
+import { explore } from "./explore"
+import { conventionProblems, readAnswer } from "./server"
+import { adminKey, documentOf, endServers, startMailingServer, startServer } from "./start-server"
+
+afterEach(endServers)
+
+// Some five thousand requests.
+const limitMs = 300_000
+
+onEachDialect("the API", (openDb) => {
+  test(
+    "answers as its document says, and with every status that it lists",
+    async () => {
+      const db = await openDb()
+      const { smtp, ...main } = await startMailingServer(db)
+      const bare = await startServer(db)
+      const limited = await startServer(db, {
+        CERTCTL_RATE_LIMIT_ENABLED: "true",
+        CERTCTL_RATE_LIMIT_RPS: "0.001",
+        CERTCTL_RATE_LIMIT_BURST: "1",
+      })
+      const { problems, unseen } = await explore({
+        document: await documentOf(main.send),
+        servers: { main: main.send, bare: bare.send, limited: limited.send },
+        adminKey,
+        seed: Number(process.env.CERTCTL_TEST_SEED ?? 1),
+        samples: 4,
+        mail: { fail: () => smtp.fail("550 no"), recover: () => smtp.recover() },
+        maxBodyBytes: main.maxBodyBytes,
+      })
+      expect(problems).toEqual([])
+      expect(unseen).toEqual([])
+    },
+    limitMs,
+  )
+
+  test("answers 500 or 503 with an error body on every route while the database is gone", async () => {
+    const db = await openDb()
+    const { send } = await startServer(db)
+    const { operations } = await documentOf(send)
+    await db.close()
+    for (const { id, method, path, query, role } of operations) {
+      if (!path.startsWith("/api/v1/") || query.some(({ name }) => name === "wait")) continue
+      const asked = { method, path: path.replaceAll(/\{[^}]+\}/g, "some-id"), key: adminKey }
+      const answer = await readAnswer(await send(asked))
+      expect([id, conventionProblems(answer)]).toEqual([id, []])
+      // Some need no row to answer, and some find fault with an empty body first.
+      if (answer.status < 500)
+        expect([id, role === "public" || answer.status < 300 || answer.status === 400]).toEqual([id, true])
+      else
+        expect([id, typeof answer.body.error, answer.body.request_id]).toEqual([
+          id,
+          "string",
+          answer.headers.get("x-request-id"),
+        ])
+    }
+  })
+})

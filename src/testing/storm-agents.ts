@@ -1,0 +1,102 @@
+/** Many agents in one process, over the real routes: each asks for work, makes CSRs and reports what it has put in place. */
+import { agentClient, type Work } from "../client/agent-client"
+import type { ApiRequest, ApiResponse, Transport } from "../client/http-transport"
+import { AppError } from "../errors"
+import { buildCsr } from "../pki/csr"
+import { generateKey } from "../pki/keys"
+
+/** Sends a request to the server, by socket or within the process. */
+export type Fetch = (request: Request) => Response | Promise<Response>
+
+const transportOver =
+  (fetch: Fetch, base: string, apiKey: string): Transport =>
+  async ({ method, path, query = {}, json, signal }: ApiRequest): Promise<ApiResponse> => {
+    const url = new URL(path, base)
+    for (const [name, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(name, value)
+    const headers = { authorization: `Bearer ${apiKey}`, "content-type": "application/json" }
+    const body = json === undefined ? null : JSON.stringify(json)
+    const response = await fetch(new Request(url, { method, headers, body, signal: signal ?? null }))
+    const bytes = Buffer.from(await response.arrayBuffer())
+    const retryAfter = response.headers.get("retry-after")
+    return {
+      status: response.status,
+      statusText: response.statusText,
+      contentType: (response.headers.get("content-type") ?? "").split(";")[0] ?? "",
+      bytes,
+      text: bytes.toString(),
+      retryAfterMs: retryAfter === null ? null : Number(retryAfter) * 1000,
+    }
+  }
+
+interface Options {
+  readonly fetch: Fetch
+  readonly base: string
+  readonly agents: readonly { readonly id: string; readonly apiKey: string }[]
+  /** How long an agent waits before it asks again, after a CSR that was refused. */
+  readonly pauseMs: number
+}
+
+/** CSRs that one agent has under way at a time. */
+const csrsAtOnce = 4
+
+export const stormAgents = async ({ fetch, base, agents, pauseMs }: Options) => {
+  // One key for all certificates of an agent: what it costs to make keys is not the server's.
+  const privateKey = await generateKey("ecdsa-p256")
+  const stopping = new AbortController()
+  const counts = { polls: 0, csrs: 0, busy: 0, refused: 0, deployments: 0, lost: 0 }
+  const unexpected: string[] = []
+
+  const runAgent = async ({ id, apiKey }: Options["agents"][number]): Promise<void> => {
+    const client = agentClient(transportOver(fetch, base, apiKey), id)
+    const submit = async ({ certificate_id, common_name, sans }: Work): Promise<boolean> => {
+      counts.csrs += 1
+      const csrPem = buildCsr({ commonName: common_name ?? "", sans: sans ?? [], privateKey })
+      const verdict = await client.submitCsr(csrPem, certificate_id)
+      if (verdict.kind !== "refused") return true
+      if (verdict.status === 503) counts.busy += 1
+      else if (verdict.status === 500) counts.refused += 1
+      else unexpected.push(`CSR: ${verdict.status} ${verdict.body}`)
+      return false
+    }
+    const deploy = async (item: Work): Promise<void> => {
+      await client.certificate(item.certificate_id, item.version_id ?? null)
+      await client.reportStatus(item.id, { status: "Completed" })
+      counts.deployments += 1
+    }
+    while (!stopping.signal.aborted) {
+      try {
+        counts.polls += 1
+        const items = await client.work(20, [], stopping.signal)
+        let isRefused = false
+        const waiting = items.values()
+        await Promise.all(
+          Array.from({ length: csrsAtOnce }, async () => {
+            for (const item of waiting) {
+              if (stopping.signal.aborted) return
+              if (item.status !== "AwaitingCSR") await deploy(item)
+              else if (!(await submit(item))) isRefused = true
+            }
+          }),
+        )
+        if (isRefused) await Bun.sleep(pauseMs)
+      } catch (error) {
+        if (stopping.signal.aborted) return
+        // A busy database, or a job that was taken back: the agent asks again.
+        if (error instanceof AppError) counts.lost += 1
+        else unexpected.push(String(error))
+        await Bun.sleep(pauseMs)
+      }
+    }
+  }
+
+  const running = agents.map(runAgent)
+  return {
+    counts,
+    /** What no agent should ever see. */
+    unexpected,
+    async stop(): Promise<void> {
+      stopping.abort()
+      await Promise.all(running)
+    },
+  }
+}
