@@ -6,13 +6,11 @@
  *   bun build.ts --if-stale && bun scripts/bench/agents.bench.ts [minutes]
  */
 import "reflect-metadata"
-import { mkdirSync, readFileSync } from "node:fs"
+import { readFileSync } from "node:fs"
 import { cpus, loadavg } from "node:os"
 import { join } from "node:path"
 import { secretHash } from "../../src/access/secrets"
-import { migrate } from "../../src/db/migrate"
 import { openDatabase } from "../../src/db/open"
-import { migrationsFolder } from "../../src/testing/postgres"
 import { serverProcess } from "../../src/testing/server-process"
 import { openStage } from "../../src/testing/stage"
 
@@ -29,11 +27,10 @@ const server = await serverProcess(stage, { env: { CERTCTL_LOG_LEVEL: "warn" } }
 const keyOf = (agent: number) => `agent-key-of-number-${agent}`
 const idOf = (agent: number) => `agent-${agent}`
 
+/** Beside a server that has stopped and left its database. */
 const makeAgents = async (): Promise<void> => {
-  mkdirSync(server.dataDir, { recursive: true, mode: 0o700 })
   const file = join(server.dataDir, "certctl.db")
   const db = await openDatabase({ url: `sqlite:${file}`, dataDir: server.dataDir, maxConnections: 1 })
-  await migrate(db, { folder: migrationsFolder })
   const registeredAt = new Date()
   for (let from = 0; from < agents; from += 500) {
     const rows = Array.from({ length: 500 }, (_, i) => {
@@ -97,6 +94,8 @@ const minute = async (): Promise<{ processor: number; clock: number; worst: numb
 }
 
 try {
+  await server.start()
+  await server.stop()
   await makeAgents()
   await server.start()
   console.log(

@@ -7,6 +7,7 @@ import { addApprovals } from "./approvals"
 import { addCerts } from "./certs"
 import { type Cli, type ExitCode, UsageError, wholeNumber, withGlobalOptions } from "./cli"
 import { addImport } from "./import"
+import { addIntermediates } from "./intermediates"
 import { addJobs } from "./jobs"
 import { addKeys } from "./keys"
 import { addIssuers, addOwners, addProfiles, addRenewalPolicies, addTargets, addTeams } from "./resources"
@@ -133,6 +134,7 @@ export const programOf = (cli: Cli): Command => {
   addAgents(program, cli)
   addJobs(program, cli)
   addApprovals(program, cli)
+  addIntermediates(program, cli)
   addImport(program, cli)
   addSearch(program, cli)
   program.commandsGroup("Settings:")

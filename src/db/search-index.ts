@@ -1,7 +1,7 @@
 /** Finds rows by any part of their text, over the index that search-triggers.ts keeps. */
 import { and, desc, gt, inArray, lte, type SQL, sql } from "drizzle-orm"
 import type { Db } from "./db"
-import { docsOf, type SearchedKindName } from "./searched-kinds"
+import { bigKindNames, docsOf, ftsTableOf, type SearchedKindName } from "./searched-kinds"
 
 export interface SearchDoc {
   readonly kind: SearchedKindName
@@ -13,8 +13,7 @@ export interface SearchDoc {
 /** The index knows pieces of three characters: nothing shorter can be looked up. */
 const shortest = 3
 
-/** Kinds that have so many rows that a search for some texts takes its time. */
-const isBig = (kind: SearchedKindName): boolean => kind === "certificate" || kind === "discovered_certificate"
+const isBig = (kind: SearchedKindName): boolean => bigKindNames.includes(kind)
 
 /** In lower case, on one line, without blanks around it. */
 export const searchText = (typed: string): string =>
@@ -27,12 +26,12 @@ export const searchIndex = ({ t, read, scan, dialect }: Pick<Db, "t" | "read" | 
   const { doc, kind: kindColumn, id, text: textColumn } = t.searchDocs
 
   const holds = (kind: SearchedKindName, part: string, limit: number): SQL | undefined => {
-    const { from, to } = docsOf(kind)
-    if (dialect === "sqlite") {
+    if (dialect === "sqlite" && isBig(kind)) {
+      const fts = sql.raw(ftsTableOf(kind))
       const phrase = `"${part.replaceAll('"', '""')}"`
-      return sql`${doc} in (select rowid from search_fts where search_fts match ${phrase} and rowid > ${from} and rowid <= ${to}
-        order by rowid desc limit ${limit})`
+      return sql`${doc} in (select rowid from ${fts} where text match ${phrase} order by rowid desc limit ${limit})`
     }
+    const { from, to } = docsOf(kind)
     const pattern = `%${part.replace(/[\\%_]/g, "\\$&")}%`
     return and(gt(doc, from), lte(doc, to), sql`${textColumn} like ${pattern} escape '\\'`)
   }
@@ -46,7 +45,7 @@ export const searchIndex = ({ t, read, scan, dialect }: Pick<Db, "t" | "read" | 
 
   const find = async (kind: SearchedKindName, part: string, limit: number): Promise<SearchDoc[]> => {
     if (Array.from(part).length < shortest) return []
-    const rows = await (isBig(kind) ? scan : read)
+    const rows = await scan
       .select(columns)
       .from(t.searchDocs)
       .where(holds(kind, part, limit))
@@ -83,11 +82,10 @@ export const searchIndex = ({ t, read, scan, dialect }: Pick<Db, "t" | "read" | 
     async narrow(kind: SearchedKindName, typed: string, most: number): Promise<string[] | "many" | "short"> {
       const text = searchText(typed)
       if (Array.from(text).length < shortest) return "short"
-      const { from, to } = docsOf(kind)
       const rows = await scan
         .select({ id })
         .from(t.searchDocs)
-        .where(and(gt(doc, from), lte(doc, to), holds(kind, text, most + 1)))
+        .where(holds(kind, text, most + 1))
         .limit(most + 1)
       return rows.length > most ? "many" : rows.map((row) => row.id)
     },

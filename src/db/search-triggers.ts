@@ -7,7 +7,15 @@ import { createHash } from "node:crypto"
 import { messageOf } from "../errors"
 import { logger } from "../logging"
 import type { DbHandle, SchemaConnection } from "./db"
-import { docsOf, type SearchedKind, type SearchedKindName, searchedKindNames, searchedKinds } from "./searched-kinds"
+import {
+  bigKindNames,
+  docsOf,
+  ftsTableOf,
+  type SearchedKind,
+  type SearchedKindName,
+  searchedKindNames,
+  searchedKinds,
+} from "./searched-kinds"
 
 type Dialect = DbHandle["dialect"]
 
@@ -125,14 +133,19 @@ const digestOf = (name: SearchedKindName, dialect: Dialect): string =>
 
 const mark = (name: SearchedKindName): string => `search:${name}`
 
-/** FTS5 keeps no copy of the text: it is told what leaves the index. */
-const remove = "insert into search_fts (search_fts, rowid, text) values ('delete', old.doc, old.text);"
-const add = "insert into search_fts (rowid, text) values (new.doc, new.text);"
-const ftsTriggers = [
-  `create trigger search_docs_fts_insert after insert on search_docs begin ${add} end`,
-  `create trigger search_docs_fts_delete after delete on search_docs begin ${remove} end`,
-  `create trigger search_docs_fts_update after update of text on search_docs begin ${remove} ${add} end`,
-]
+const ftsTriggers = (name: SearchedKindName): string[] => {
+  const fts = ftsTableOf(name)
+  // FTS5 keeps no copy of the text: it is told what leaves the index.
+  const remove = `insert into ${fts} (${fts}, rowid, text) values ('delete', old.doc, old.text);`
+  const add = `insert into ${fts} (rowid, text) values (new.doc, new.text);`
+  const trigger = (event: string, on: string, row: string, text: string) =>
+    `create trigger search_docs_fts_${name}_${event} after ${on} on search_docs when ${row}.kind = '${name}' begin ${text} end`
+  return [
+    trigger("insert", "insert", "new", add),
+    trigger("delete", "delete", "old", remove),
+    trigger("update", "update of text", "new", `${remove} ${add}`),
+  ]
+}
 
 const triggersIn = async (
   connection: SchemaConnection,
@@ -146,11 +159,11 @@ const triggersIn = async (
   return rows.map((row) => ({ name: String(row.name), table: String(row.table_name) }))
 }
 
-/** @param of a kind's, or those that feed FTS5; without it all */
+/** @param of a kind's, or those that feed its FTS5 index; without it all */
 const dropTriggers = async (
   connection: SchemaConnection,
   dialect: Dialect,
-  of?: SearchedKindName | "fts",
+  of?: SearchedKindName | `fts_${SearchedKindName}`,
 ): Promise<void> => {
   const meant = ["insert", "update", "delete"].map((event) => `search_docs_${of}_${event}`)
   for (const { name, table } of await triggersIn(connection, dialect)) {
@@ -177,21 +190,28 @@ export const stopIndexing = async (
   direction: "up" | "down",
 ): Promise<void> => {
   await dropTriggers(connection, dialect)
-  if (direction === "down" && dialect === "sqlite") await connection.run("drop table if exists search_fts")
+  if (direction === "down" && dialect === "sqlite") {
+    for (const name of bigKindNames) await connection.run(`drop table if exists ${ftsTableOf(name)}`)
+  }
   if (!(await exists(connection, dialect, "settings"))) return
   for (const name of searchedKindNames) await connection.all("delete from settings where name = ?", [mark(name)])
 }
 
-const ensureFts = async (connection: SchemaConnection): Promise<void> => {
-  if (!(await exists(connection, "sqlite", "search_fts"))) {
-    await connection.run(`create virtual table search_fts using fts5(
+const ensureFts = async (connection: SchemaConnection, name: SearchedKindName): Promise<void> => {
+  const fts = ftsTableOf(name)
+  const { from, to } = docsOf(name)
+  const present = new Set((await triggersIn(connection, "sqlite")).map((trigger) => trigger.name))
+  if (!(await exists(connection, "sqlite", fts))) {
+    await connection.run(`create virtual table ${fts} using fts5(
       text, content = 'search_docs', content_rowid = 'doc', tokenize = 'trigram', columnsize = 0)`)
-    await connection.run("insert into search_fts (search_fts) values ('rebuild')")
+    await connection.run(
+      `insert into ${fts} (rowid, text) select doc, text from search_docs where doc > ${from} and doc <= ${to}`,
+    )
   }
-  const present = new Set((await triggersIn(connection, "sqlite")).map(({ name }) => name))
-  if (ftsTriggers.every((text) => present.has(text.split(" ")[2] ?? ""))) return
-  await dropTriggers(connection, "sqlite", "fts")
-  for (const statement of ftsTriggers) await connection.run(statement)
+  const triggers = ftsTriggers(name)
+  if (triggers.every((text) => present.has(text.split(" ")[2] ?? ""))) return
+  await dropTriggers(connection, "sqlite", `fts_${name}`)
+  for (const statement of triggers) await connection.run(statement)
 }
 
 const trigramIndex = "idx_search_docs_text"
@@ -218,9 +238,13 @@ const batch = 200_000
 /** Bytes that FTS5 gathers before it writes them: more while there is much to index, so that it has less to merge. */
 const [usualBuffer, bulkBuffer] = [1_048_576, 67_108_864]
 
-const setFtsBuffer = (db: DbHandle, bytes: number): Promise<void> =>
+const setFtsBuffers = (db: DbHandle, bytes: number): Promise<void> =>
   db.changeSchema(
-    (connection) => connection.run(`insert into search_fts (search_fts, rank) values ('hashsize', ${bytes})`),
+    async (connection) => {
+      for (const fts of bigKindNames.map(ftsTableOf)) {
+        await connection.run(`insert into ${fts} (${fts}, rank) values ('hashsize', ${bytes})`)
+      }
+    },
     { keepsReferences: true },
   )
 
@@ -252,7 +276,7 @@ export const ensureSearchIndex = async (db: DbHandle): Promise<void> => {
   }
   const stale = await db.changeSchema(
     async (connection) => {
-      if (dialect === "sqlite") await ensureFts(connection)
+      if (dialect === "sqlite") for (const name of bigKindNames) await ensureFts(connection, name)
       const found: SearchedKindName[] = []
       for (const name of searchedKindNames) if (!(await isCurrent(connection, name))) found.push(name)
       return found
@@ -271,7 +295,7 @@ export const ensureSearchIndex = async (db: DbHandle): Promise<void> => {
       },
       { keepsReferences: true },
     )
-  if (stale.length > 0 && dialect === "sqlite") await setFtsBuffer(db, bulkBuffer)
+  if (stale.length > 0 && dialect === "sqlite") await setFtsBuffers(db, bulkBuffer)
   for (const name of stale) {
     await inTurn(async (connection) => {
       if (dialect === "postgres") {
@@ -289,10 +313,10 @@ export const ensureSearchIndex = async (db: DbHandle): Promise<void> => {
     while (isIncomplete) isIncomplete = await inTurn(addSome, name)
     await inTurn(async (connection) => await setMark(connection, name), name)
   }
-  if (stale.length > 0 && dialect === "sqlite") await setFtsBuffer(db, usualBuffer)
+  if (stale.length > 0 && dialect === "sqlite") await setFtsBuffers(db, usualBuffer)
   if (dialect === "postgres") await ensureTrigrams(db)
 }
 
 /** Changes with every definition: for whoever keeps migrated databases. */
 export const searchDigest = (dialect: Dialect): string =>
-  [...searchedKindNames.map((name) => digestOf(name, dialect)), ...ftsTriggers].join(" ")
+  [...searchedKindNames.map((name) => digestOf(name, dialect)), ...bigKindNames.flatMap(ftsTriggers)].join(" ")

@@ -12,6 +12,8 @@ export interface SearchedKind {
   readonly lists?: readonly string[]
   /** When rows came into being: rows that are there already are indexed in this order. */
   readonly time: string
+  /** There may be a million: SQLite looks them up in an FTS5 index of their own instead of reading their texts. */
+  readonly isBig?: boolean
 }
 
 export const searchedKinds = {
@@ -20,12 +22,14 @@ export const searchedKinds = {
     columns: ["name", "common_name"],
     lists: ["sans"],
     time: "created_at",
+    isBig: true,
   },
   discovered_certificate: {
     table: "discovered_certificates",
     columns: ["common_name", "subject_dn", "issuer_dn", "serial_number", "fingerprint_sha256", "source_path"],
     lists: ["sans"],
     time: "created_at",
+    isBig: true,
   },
   agent: { table: "agents", columns: ["name", "hostname", "ip_address"], time: "registered_at" },
   target: { table: "deployment_targets", columns: ["name", "type"], time: "created_at" },
@@ -42,6 +46,13 @@ export const searchedKinds = {
 export type SearchedKindName = keyof typeof searchedKinds
 
 export const searchedKindNames = Object.keys(searchedKinds) as SearchedKindName[]
+
+const isBig = (kind: SearchedKindName): boolean => (searchedKinds[kind] as SearchedKind).isBig === true
+
+export const bigKindNames = searchedKindNames.filter(isBig)
+
+/** SQLite's index of a big kind. One for all would make every search of a kind walk through the rows of the others. */
+export const ftsTableOf = (kind: SearchedKindName): string => `search_fts_${kind}`
 
 /** Rows that a kind may have in its life. */
 const bandWidth = 2 ** 40

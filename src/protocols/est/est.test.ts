@@ -299,7 +299,8 @@ onEachDialect("EST", (openDb) => {
       CERTCTL_EST_MTLS_CLIENT_CA_TRUST_BUNDLE_PATH: bundle,
     })
     const enrol = async (path: string, certDer: Buffer | null, from = proxy, body?: string) => {
-      const headers: Record<string, string> = certDer === null ? {} : { "client-cert": `:${certDer.toString("base64")}:` }
+      const headers: Record<string, string> =
+        certDer === null ? {} : { "client-cert": `:${certDer.toString("base64")}:` }
       const init = {
         method: "POST",
         body: body ?? base64Of(await csrFor()),

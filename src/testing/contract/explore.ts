@@ -6,7 +6,7 @@
 import { kindOfPath } from "../../server/path-kinds"
 import type { ContractDocument, DocumentedOperation } from "./document"
 import { mutationsOf, valuesOf } from "./generate"
-import { beyondSchema, type Call, elsewhere, recipes, subjects } from "./recipes"
+import { beyondSchema, type Call, elsewhere, recipes, seenElsewhere, subjects } from "./recipes"
 import { type Answer, answerProblems, conventionProblems, readAnswer, type Send } from "./server"
 import { base, worldOf } from "./world"
 
@@ -192,8 +192,8 @@ export const explore = async (setup: Exploration): Promise<{ problems: string[];
 
   const bodyOf = (operation: DocumentedOperation): unknown => {
     const collection = collectionOf(operation)
-    const makes = operation.method === "POST" && operation.path === `${base}/${collection}`
-    return makes && world.hasCollection(collection) ? world.newBody(collection) : world.bodiesFor(operation, 1)[0]
+    const isRow = operation.path === `${base}/${collection}` || operation.path === `${base}/${collection}/{id}`
+    return isRow && world.hasCollection(collection) ? world.newBody(collection) : world.bodiesFor(operation, 1)[0]
   }
 
   const badInput = async (operation: DocumentedOperation): Promise<void> => {

@@ -175,3 +175,13 @@ export const elsewhere: Readonly<Record<string, string>> = {
   stream_events: "the answer never ends",
   reload_est_trust: "it needs an EST profile with client certificates",
 }
+
+/** Answers that no call can bring about, and where they are seen. */
+export const seenElsewhere: Readonly<Record<string, Readonly<Record<number, string>>>> = {
+  get_readiness: { 503: "the database is gone: contract.test.ts" },
+  revoke_certificate: { 409: "a lost race: revocation.test.ts" },
+  approve_job: { 409: "a lost race: approval.test.ts" },
+  reject_job: { 409: "a lost race: approval.test.ts" },
+  export_certificate_pem: { 422: "a row that certctl did not write: export.test.ts" },
+  export_certificate_pkcs12: { 422: "a row that certctl did not write: export.test.ts" },
+}
