@@ -22,7 +22,7 @@ const beatsPerMinute = 1
 const callers = 32
 
 const stage = openStage()
-const server = await serverProcess(stage, { env: { CERTCTL_LOG_LEVEL: "warn" } })
+const server = await serverProcess(stage, { env: { CERTCTL_LOG_LEVEL: "warn", CERTCTL_SERVER_TLS: "off" } })
 
 const keyOf = (agent: number) => `agent-key-of-number-${agent}`
 const idOf = (agent: number) => `agent-${agent}`

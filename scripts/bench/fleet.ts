@@ -15,6 +15,7 @@ import { openDatabase } from "../../src/db/open"
 import { openSealer } from "../../src/secrets/sealing"
 import { createTestDatabase, migrationsFolder, startTestPostgres, type TestPostgres } from "../../src/testing/postgres"
 import { wire } from "../../src/wiring"
+import type { WiringOptions } from "../../src/wiring/options"
 
 export type Dialect = Db["dialect"]
 
@@ -145,8 +146,13 @@ const fillPostgres = async (url: string, statements: readonly string[]): Promise
   }
 }
 
-/** All services over a database of the given size. `env` adds settings. */
-export const openFleet = async (dialect: Dialect, size: FleetSize, env: Readonly<Record<string, string>> = {}) => {
+/** All services over a database of the given size. `env` adds settings, `parts` replaces what they are wired with. */
+export const openFleet = async (
+  dialect: Dialect,
+  size: FleetSize,
+  env: Readonly<Record<string, string>> = {},
+  parts: Partial<WiringOptions> = {},
+) => {
   const folder = mkdtempSync(join(tmpdir(), "certctl-bench-"))
   let keeper: TestPostgres | undefined
   let url = `sqlite:${join(folder, "certctl.db")}`
@@ -178,7 +184,7 @@ export const openFleet = async (dialect: Dialect, size: FleetSize, env: Readonly
   })
   const sealer = await openSealer({ passphrase })
   const clock = { now: () => new Date() }
-  const wired = wire({ config, db, sealer, clock, serverId: "srv-bench", caFingerprint: "" })
+  const wired = wire({ config, db, sealer, clock, serverId: "srv-bench", caFingerprint: "", ...parts })
   return {
     db,
     url,
@@ -202,7 +208,7 @@ export const machineLine = (): string =>
     .map((value) => value.toFixed(1))
     .join(" ")}`
 
-const percentile = (sorted: readonly number[], part: number): number =>
+export const percentile = (sorted: readonly number[], part: number): number =>
   sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? Number.NaN
 
 /**

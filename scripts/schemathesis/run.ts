@@ -65,12 +65,12 @@ const rowsOf = async (world: World): Promise<Record<string, string>> => ({
 })
 
 const toml = (url: string, key: string, rows: Readonly<Record<string, string>>): string => {
-  const existing = Object.entries(rows).map(
-    ([collection, id]) => `
+  const existing = Object.keys(rows).map(
+    (collection) => `
 [[operations]]
 include-path-regex = "^/api/v1/${collection}/[{]id[}]"
 exclude-method = "DELETE"
-parameters = { "path.id" = "${id}" }`,
+parameters = { "path.id" = { dictionary = "${collection}", probability = 0.8 } }`,
   )
   const refusing = Object.entries({ ...beyondSchema, ...dependsOnRows }).map(
     ([id, why]) => `
@@ -84,6 +84,13 @@ base-url = "${url}"
 hooks = ${JSON.stringify(join(import.meta.dir, "formats.py"))}
 headers = { Authorization = "Bearer ${key}" }
 request-timeout = 30
+# PostgreSQL has no U+0000 in a text: it is refused everywhere.
+generation = { allow-x00 = false }
+
+[dictionaries]
+${Object.entries(rows)
+  .map(([collection, id]) => `${collection} = { values = ["${id}"] }`)
+  .join("\n")}
 
 # A retired agent is deleted for good and answers everything with 410, also to input that is right.
 [checks.positive_data_acceptance]

@@ -24,6 +24,7 @@ import { forUpdate } from "../db/locking"
 import { narrowing, searchedTotal } from "../db/narrowing"
 import type { Tables } from "../db/tables/tables"
 import { timeById } from "../db/time-by-id"
+import { unindexed } from "../db/unindexed"
 import type { CertificateStatus } from "./certificate.machine"
 import { certificateIndex } from "./certificate-index.store"
 import { certificateTotal } from "./certificate-total.store"
@@ -235,7 +236,7 @@ export const certificateStore = (db: Db) => {
       const changed = await tx
         .update(certificates)
         .set({ ...set, status: to })
-        .where(and(inArray(certificates.id, [...ids]), eq(certificates.status, from)))
+        .where(and(inArray(certificates.id, [...ids]), sql`${unindexed(certificates.status)} = ${from}`))
         .returning({ id: certificates.id })
       return changed.map((row) => row.id)
     },

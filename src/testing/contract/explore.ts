@@ -254,7 +254,7 @@ export const explore = async (setup: Exploration): Promise<{ problems: string[];
   }
   const unseen = operations.flatMap((operation) =>
     [...operation.answers.keys()]
-      .filter((status) => isUnseen(operation, status))
+      .filter((status) => isUnseen(operation, status) && seenElsewhere[operation.id]?.[status] === undefined)
       .map((status) => `${operation.id} never answered ${status}`),
   )
   return { problems: [...problems], unseen, calls }

@@ -1,0 +1,181 @@
+/**
+ * A storm of renewals: everything is due at once, the CA fails a third of its calls and never answers some, and hundreds of agents ask
+ * for work and post CSRs, while somebody looks at lists and details. The server has a process of its own, and so has the onlooker; the
+ * agents and the CA share a third. The clock runs faster than the machine's, so that retries come.
+ *
+ *   bun scripts/bench/storm.bench.ts [certificates] [agents] [sqlite|postgres]
+ */
+import "reflect-metadata"
+import { spawn } from "node:child_process"
+import { createInterface } from "node:readline"
+import { openedHttpCa, startHttpCa } from "../../src/testing/http-ca.fake"
+import { seededRandom } from "../../src/testing/seeded-random"
+import { stormAgents } from "../../src/testing/storm-agents"
+import { agentKeyOf, giveKeys, jobsUnderWay, movableClock, stormOutcome } from "../../src/testing/storm-world"
+import { type Dialect, machineLine, openFleet, percentile } from "./fleet"
+
+const dayMs = 86_400_000
+const adminKey = "storm-admin-key-0123456789abcdef"
+const agentIdOf = (i: number): string => `agent-${String(i).padStart(8, "0")}`
+const say = (fact: object): void => void process.stdout.write(`${JSON.stringify(fact)}\n`)
+
+/** Answers one line of JSON to each line of its input. */
+const serve = async (dialect: Dialect, certificates: number, agents: number, caUrl: string): Promise<void> => {
+  const clock = movableClock()
+  const env = {
+    CERTCTL_AUTH_TYPE: "api-key",
+    CERTCTL_AUTH_SECRET: adminKey,
+    CERTCTL_SCHEDULER_RETRY_INTERVAL: "1s",
+    CERTCTL_SCHEDULER_JOB_PROCESSOR_INTERVAL: "1s",
+  }
+  const parts = { clock, openIssuer: openedHttpCa(() => caUrl, 2000) }
+  const fleet = await openFleet(dialect, { certificates, due: certificates, agents }, env, parts)
+  await giveKeys(
+    fleet.db,
+    Array.from({ length: agents }, (_, i) => agentIdOf(i)),
+  )
+  const { wired, db } = fleet
+  const listener = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    idleTimeout: 0,
+    fetch: (request) => wired.app.fetch(request, {}),
+  })
+  const startedAt = clock.now()
+  let mostMiB = 0
+  setInterval(() => (mostMiB = Math.max(mostMiB, process.memoryUsage.rss() / 2 ** 20)), 200).unref()
+  say({ url: listener.url.href, emptyMiB: process.memoryUsage.rss() / 2 ** 20 })
+  for await (const line of createInterface({ input: process.stdin })) {
+    const [order, amount] = line.split(" ")
+    if (order === "start") await wired.scheduler.start()
+    else if (order === "advance") clock.advance(Number(amount))
+    else if (order === "check") await wired.services.renewals.checkAll(new AbortController().signal)
+    else if (order === "stop") break
+    const outcome = order === "outcome" ? await stormOutcome(db, startedAt) : {}
+    const { user, system } = process.cpuUsage()
+    say({ underWay: await jobsUnderWay(db), mostMiB, cpuSeconds: (user + system) / 1e6, ...outcome })
+  }
+  wired.drain()
+  await wired.scheduler.stop(10_000)
+  await listener.stop(true)
+  await fleet.close()
+}
+
+/** Looks around until its input ends, ten times a second, and says how long it waited. */
+const look = async (url: string, certificates: number): Promise<void> => {
+  let isOver = false
+  process.stdin.on("end", () => (isOver = true)).resume()
+  const paths = [
+    "/api/v1/certificates?per_page=50",
+    "/api/v1/certificates?status=RenewalInProgress&per_page=50",
+    "/api/v1/stats/summary",
+    "/api/v1/jobs?per_page=50",
+  ]
+  const waits: number[] = []
+  const failures: number[] = []
+  for (let i = 0; !isOver; i += 1) {
+    const number = String((i * 7919) % certificates).padStart(8, "0")
+    const path = i % 2 === 0 ? `/api/v1/certificates/mc-${number}` : (paths[(i >> 1) % paths.length] ?? "")
+    const wanted = performance.now()
+    const answer = await fetch(new URL(path, url), { headers: { authorization: `Bearer ${adminKey}` } })
+    await answer.arrayBuffer()
+    waits.push(performance.now() - wanted)
+    if (answer.status !== 200) failures.push(answer.status)
+    await Bun.sleep(Math.max(0, 100 - (performance.now() - wanted)))
+  }
+  const sorted = waits.toSorted((a, b) => a - b)
+  const at = (part: number) => percentile(sorted, part)
+  say({ requests: sorted.length, p50: at(0.5), p99: at(0.99), max: sorted.at(-1), failures: failures.length })
+}
+
+const child = (...given: string[]) => {
+  const started = spawn(process.execPath, [import.meta.path, ...given], { stdio: ["pipe", "pipe", "inherit"] })
+  const lines = createInterface({ input: started.stdout })[Symbol.asyncIterator]()
+  // biome-ignore lint/suspicious/noExplicitAny: facts of our own, printed as they come
+  const next = async (): Promise<any> => {
+    const { value, done } = await lines.next()
+    if (done) throw new Error(`${given[0]} ended without a word`)
+    return JSON.parse(value)
+  }
+  return {
+    next,
+    ask(order: string) {
+      started.stdin.write(`${order}\n`)
+      return next()
+    },
+    end: (): void => void started.stdin.end(),
+    ended: new Promise((resolve) => started.once("exit", resolve)),
+  }
+}
+
+const weather = async (dialect: Dialect, certificates: number, agentCount: number): Promise<string> => {
+  const { random, seed } = seededRandom()
+  const lifetimeMs = 90 * dayMs
+  const ca = await startHttpCa({ now: () => new Date(), random, lifetimeMs, failing: 0.3, hanging: 0.01 })
+  const server = child("server", dialect, String(certificates), String(agentCount), ca.url)
+  const { url, emptyMiB } = await server.next()
+  const onlooker = child("onlooker", url, String(certificates))
+  const agents = await stormAgents({
+    fetch,
+    base: url,
+    agents: Array.from({ length: agentCount }, (_, i) => ({ id: agentIdOf(i), apiKey: agentKeyOf(agentIdOf(i)) })),
+    pauseMs: 1000,
+  })
+  const began = performance.now()
+  let facts = await server.ask("start")
+  const calm = async (): Promise<void> => {
+    for (let lastAt = performance.now(); ; ) {
+      await Bun.sleep(500)
+      // Ten times as fast as the machine's.
+      facts = await server.ask(`advance ${Math.round((performance.now() - lastAt) * 9)}`)
+      lastAt = performance.now()
+      if (facts.underWay === 0) return
+    }
+  }
+  while (facts.underWay === 0) facts = await server.ask("advance 0")
+  await calm()
+  const minutes = (performance.now() - began) / 60_000
+  const first = await server.ask("outcome")
+  onlooker.end()
+  const seen = await onlooker.next()
+  ca.be({ failing: 0, hanging: 0 })
+  await server.ask("advance 7200000")
+  facts = await server.ask("check")
+  if (facts.underWay > 0) await calm()
+  const last = await server.ask("outcome")
+  await agents.stop()
+  server.end()
+  await server.ended
+  ca.stop()
+  for (const problem of [...first.problems, ...last.problems, ...agents.unexpected].slice(0, 10)) console.log(problem)
+  const ms = (value: number) => `${Math.round(value)} ms`
+  return [
+    `${dialect}: ${certificates} certificates, ${agentCount} agents, seed ${seed}`,
+    `  renewed ${first.renewed} in ${minutes.toFixed(1)} min (${Math.round(first.renewed / minutes / 60)}/s), ${first.givenUp} given up after three attempts; an hour later ${last.renewed} renewed, ${last.givenUp} not`,
+    `  problems ${first.problems.length + last.problems.length}; versions ${last.versions}, signed by the CA ${ca.counts.signed} (asked ${ca.counts.asked}, failed ${ca.counts.failed}, hung ${ca.counts.hung}, at most ${ca.counts.most} at once)`,
+    `  agents: ${JSON.stringify(agents.counts)}, unexpected ${agents.unexpected.length}`,
+    `  onlooker: ${seen.requests} requests, p50 ${ms(seen.p50)}, p99 ${ms(seen.p99)}, max ${ms(seen.max)}, failures ${seen.failures}`,
+    `  server: ${Math.round(emptyMiB)} MiB before, ${Math.round(last.mostMiB)} MiB at most, ${last.cpuSeconds.toFixed(0)} s of CPU`,
+  ].join("\n")
+}
+
+const [mode, ...rest] = process.argv.slice(2)
+if (mode === "server") {
+  await serve(rest[0] as Dialect, Number(rest[1]), Number(rest[2]), rest[3] ?? "")
+  process.exit(0)
+}
+if (mode === "onlooker") {
+  await look(rest[0] ?? "", Number(rest[1]))
+  process.exit(0)
+}
+const [certificates, agentCount, chosen] = [
+  Number(mode ?? 50_000),
+  Number(rest[0] ?? 500),
+  rest[1] as Dialect | undefined,
+]
+const results: string[] = []
+for (const dialect of chosen === undefined ? (["sqlite", "postgres"] as const) : [chosen]) {
+  results.push(await weather(dialect, certificates, agentCount))
+}
+console.log(`\nbun scripts/bench/storm.bench.ts ${certificates} ${agentCount}   (${machineLine()})\n`)
+console.log(results.join("\n"))
