@@ -22,6 +22,8 @@ const takesValue = new Set([
   "--coverage-dir",
   "--timeout",
 ])
+/** For machines that are busy with other things as well; tests wait for conditions, so a hanging one is what it ends. */
+const testLimitMs = 60_000
 const paths = argv.filter((word, at) => !word.startsWith("-") && !takesValue.has(argv[at - 1] ?? ""))
 const selected = paths.length > 0 ? [] : everything
 
@@ -56,7 +58,7 @@ const watchdog = setTimeout(() => {
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => tests?.kill(signal))
 
 try {
-  tests = Bun.spawn([process.execPath, "test", "--parallel", ...argv, ...selected], {
+  tests = Bun.spawn([process.execPath, "test", "--parallel", `--timeout=${testLimitMs}`, ...argv, ...selected], {
     cwd: root,
     stdio: ["ignore", "pipe", "pipe"],
     env: { FORCE_COLOR: process.stdout.isTTY ? "1" : "0", ...process.env, CERTCTL_TEST_POSTGRES_URL: postgres.url },

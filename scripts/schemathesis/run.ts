@@ -36,6 +36,7 @@ const dependsOnRows: Readonly<Record<string, string>> = {
   approve_job: "only while it waits",
   reject_job: "only while it waits",
   post_ocsp_request: "the body is DER",
+  get_ocsp_response: "the last part is a serial number in hex, or a request in base64",
   rotate_api_key: "not once it is disabled",
 }
 

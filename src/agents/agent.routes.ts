@@ -258,7 +258,7 @@ export const agentRoutes = ({ agents, work, jobs, issuance, audit, db }: Service
         returns: StatusReportAnswer,
       }),
       input("param", agentAndJob),
-      input("json", StatusReport),
+      input("json", StatusReport, { tellsOfOthers: true }),
       async (c) => {
         const { id, jobId } = c.req.valid("param")
         await agents.getActive(id)

@@ -121,7 +121,7 @@ onEachDialect("the audit trail", (openDb) => {
   test("every authenticated API call leaves a row, with the body's hash and without its query", async () => {
     const { app, audit, apiCalls } = await open()
     await app.request("/api/v1/things?secret=hunter2", { method: "POST", body: "{}", ...asOps })
-    await app.request("/api/v1/audit/%00nothing", asOps)
+    await app.request("/api/v1/audit/nothing", asOps)
     await app.request("/api/v1/api-keys", asOps)
     for (const path of ["/health", "/ready", "/api/v1/version", "/api/v1/auth/info", "/api/v1/things"])
       await app.request(path)
@@ -130,7 +130,7 @@ onEachDialect("the audit trail", (openDb) => {
     await apiCalls.settled()
     const { rows } = await audit.list({}, { page: 1, per_page: 50 })
     const byPath = new Map(rows.map((row) => [row.resourceId, row]))
-    expect([...byPath.keys()].sort()).toEqual(["/api/v1/api-keys", "/api/v1/audit/%00nothing", "/api/v1/things"])
+    expect([...byPath.keys()].sort()).toEqual(["/api/v1/api-keys", "/api/v1/audit/nothing", "/api/v1/things"])
     expect(byPath.get("/api/v1/things")).toMatchObject({
       action: "api_post",
       actor: "ops",

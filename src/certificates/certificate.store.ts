@@ -310,24 +310,6 @@ export const certificateStore = (db: Db) => {
       return rows.length > 0
     },
 
-    /** Those the renewal check looks at: due, or near enough to their expiry that their state may change; soonest first. */
-    toCheck: (now: Date, expiringBefore: Date, after: { expiresAt: Date; id: string } | null, limit: number) =>
-      read
-        .select({ id: certificates.id, expiresAt: certificates.expiresAt })
-        .from(certificates)
-        .where(
-          and(
-            inArray(certificates.status, ["Pending", "Active", "Expiring", "Expired", "RenewalInProgress"]),
-            isNotNull(certificates.expiresAt),
-            or(lte(certificates.renewAt, now), lte(certificates.expiresAt, expiringBefore)),
-            after === null
-              ? undefined
-              : sql`(${certificates.expiresAt}, ${certificates.id}) > (${sql.param(after.expiresAt, certificates.expiresAt)}, ${after.id})`,
-          ),
-        )
-        .orderBy(asc(certificates.expiresAt), asc(certificates.id))
-        .limit(limit),
-
     /** Certificates said to be renewing, in the order in which they were created; `isIdle`: nothing of them is under way. */
     renewing: (after: { createdAt: Date; id: string } | null, limit: number) =>
       read
@@ -357,17 +339,6 @@ export const certificateStore = (db: Db) => {
         .where(and(eq(certificates.renewalPolicyId, policyId), gt(certificates.id, afterId)))
         .orderBy(asc(certificates.id))
         .limit(limit),
-
-    /** The largest policy window and alert threshold, in days: how far ahead the renewal check must look. */
-    async farthestWindowDays(): Promise<number> {
-      const rows = await read
-        .select({
-          window: t.renewalPolicies.renewalWindowDays,
-          thresholds: t.renewalPolicies.alertThresholdsDays,
-        })
-        .from(t.renewalPolicies)
-      return Math.max(0, ...rows.flatMap(({ window, thresholds }) => [window, ...thresholds]))
-    },
 
     /** Which of the referenced rows exist, so that an error can name the field. */
     async references(

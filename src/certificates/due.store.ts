@@ -1,5 +1,5 @@
 /** SQL of the renewal check: which certificates it looks at, and what it has to know of many of them at once. */
-import { and, asc, eq, inArray, lt, lte, type SQL, sql } from "drizzle-orm"
+import { and, asc, eq, gt, inArray, lt, lte, type SQL, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
 import { unindexed } from "../db/unindexed"
 import { issuingTypes } from "../jobs/job.machine"
@@ -10,6 +10,17 @@ export type Candidate = Pick<CertificateRow, "id" | "status" | "expiresAt" | "re
 
 export type DueCandidate = Pick<CertificateRow, "id" | "expiresAt" | "renewAt">
 
+/** A place in an order of times and ids; null is before the first. */
+export type Position = { readonly time: Date; readonly id: string } | null
+
+export interface Piece {
+  readonly until: Date
+  readonly end: Position
+  readonly now: Date
+  /** Ids of the policies that renew by themselves. */
+  readonly automatic: readonly string[]
+}
+
 export interface FailedRun {
   readonly certificateId: string
   readonly agentId: string | null
@@ -17,7 +28,7 @@ export interface FailedRun {
 }
 
 type Rules = { readonly policy: PolicyRow | null; readonly profile: ProfileRow | null }
-type PolicyRow = Db["t"]["renewalPolicies"]["$inferSelect"]
+export type PolicyRow = Db["t"]["renewalPolicies"]["$inferSelect"]
 type ProfileRow = Db["t"]["certificateProfiles"]["$inferSelect"]
 
 export const dueStore = ({ t, read }: Db) => {
@@ -26,21 +37,48 @@ export const dueStore = ({ t, read }: Db) => {
   const columns = { id, status: certificates.status, expiresAt, renewAt, renewalPolicyId: certificates.renewalPolicyId }
   /** In the words of the indexes that serve these queries: a database uses a partial index only where it recognises them. */
   const isManaged = sql`${certificates.status} not in ('Failed', 'Revoked', 'Archived')`
-  const after = (column: typeof expiresAt, last: { time: Date; id: string } | null): SQL | undefined =>
+  const after = (column: typeof expiresAt, last: Position): SQL | undefined =>
     last === null ? undefined : sql`(${column}, ${id}) > (${sql.param(last.time, column)}, ${last.id})`
 
   return {
-    /** Those that expire until then, soonest first. */
-    expiringUntil: (until: Date, last: { time: Date; id: string } | null, limit: number): Promise<Candidate[]> =>
-      read
-        .select(columns)
+    /** Where a piece of those that expire until then ends which begins after `last` and has so many rows; null: they are fewer. */
+    async pieceEnd(until: Date, last: Position, size: number): Promise<Position> {
+      const [end] = await read
+        .select({ id, time: expiresAt })
         .from(certificates)
         .where(and(isManaged, lte(expiresAt, until), after(expiresAt, last)))
         .orderBy(asc(expiresAt), asc(id))
-        .limit(limit),
+        .limit(1)
+        .offset(size - 1)
+      return end === undefined || end.time === null ? null : { id: end.id, time: end.time }
+    },
+
+    /**
+     * Those in a piece for which there may be something to do, soonest expiry first. Left out in the database, since they are nearly
+     * all: what is Active and not due under a policy that renews by itself. `end` null: up to `until`.
+     */
+    expiring: (piece: Piece, last: Position, limit: number): Promise<Candidate[]> => {
+      const { until, end, now, automatic } = piece
+      const isCalm = sql`${certificates.status} = 'Active' and ${gt(renewAt, now)} and ${inArray(certificates.renewalPolicyId, [...automatic])}`
+      return read
+        .select(columns)
+        .from(certificates)
+        .where(
+          and(
+            isManaged,
+            lte(expiresAt, until),
+            after(expiresAt, last),
+            end === null ? undefined : sql`(${expiresAt}, ${id}) <= (${sql.param(end.time, expiresAt)}, ${end.id})`,
+            // A renewal point that is unknown makes this unknown too, which is not calm.
+            automatic.length === 0 ? undefined : sql`coalesce(not (${isCalm}), true)`,
+          ),
+        )
+        .orderBy(asc(expiresAt), asc(id))
+        .limit(limit)
+    },
 
     /** Those that are due, longest due first. */
-    due: (now: Date, last: { time: Date; id: string } | null, limit: number): Promise<DueCandidate[]> =>
+    due: (now: Date, last: Position, limit: number): Promise<DueCandidate[]> =>
       read
         .select({ id, expiresAt, renewAt })
         .from(certificates)

@@ -14,7 +14,7 @@ import { inBatches } from "./batches"
 import { type CertificateStatus, isRenewedByItsClient, isTerminal } from "./certificate.machine"
 import type { CertificateRow, CertificateStore } from "./certificate.store"
 import type { CertificateNews } from "./certificate-news"
-import type { Candidate, DueStore, FailedRun } from "./due.store"
+import type { Candidate, DueStore, FailedRun, PolicyRow, Position } from "./due.store"
 import { defaultPolicy, type IssuingRun, type IssuingRunService } from "./issuing-run.service"
 import type { LifecycleService } from "./lifecycle.service"
 import { effectiveThresholds, pauseAfterFailuresMs, statusByDate } from "./renewal-point"
@@ -23,7 +23,7 @@ import type { VersionDates, VersionStore } from "./version.store"
 
 export interface RenewalCheckDeps {
   db: Pick<Db, "transaction" | "read" | "dialect">
-  certificates: Pick<CertificateStore, "lockAll" | "farthestWindowDays">
+  certificates: Pick<CertificateStore, "lockAll">
   due: DueStore
   versions: Pick<VersionStore, "newestOfEach">
   serving: Pick<ServingStore, "placesOf">
@@ -40,6 +40,10 @@ export interface RenewalCheckDeps {
 const dayMs = 86_400_000
 /** Candidates read at once: few columns, all from an index. */
 const pageSize = 1000
+/** Rows of the index that a query passes over at most. */
+const pieceSize = 20_000
+/** Policies that a query names; certificates under others are looked at one by one. */
+const mostNamed = 500
 /** Certificates looked at with one set of reads, between which requests get their turn. */
 const lookSize = 100
 /** Certificates of one transaction. */
@@ -58,9 +62,6 @@ interface Looked {
   /** Runs that ended without a certificate, newest first. */
   readonly failed: readonly FailedRun[]
 }
-
-/** Where a page ends; null before the first. */
-type Place = { readonly time: Date; readonly id: string } | null
 
 interface Decision {
   readonly status: CertificateStatus
@@ -247,15 +248,14 @@ export const renewalCheckService = (deps: RenewalCheckDeps) => {
     })
 
   /** A judge of rows as they stand in the index: whether nothing can be to do, whatever else is known of the certificate. */
-  const quietness = async () => {
-    const policies = new Map((await due.policies()).map((row) => [row.id, row]))
-    return ({ status, expiresAt, renewAt, renewalPolicyId }: Candidate, now: Date): boolean => {
+  const quietness =
+    (rows: readonly PolicyRow[]) =>
+    ({ status, expiresAt, renewAt, renewalPolicyId }: Candidate, now: Date): boolean => {
       if (status !== "Active" || expiresAt === null || (renewAt !== null && renewAt <= now)) return false
-      const policy = policies.get(renewalPolicyId) ?? defaultPolicy
+      const policy = rows.find((row) => row.id === renewalPolicyId) ?? defaultPolicy
       const days = (expiresAt.getTime() - now.getTime()) / dayMs
       return days > Math.max(0, ...effectiveThresholds({ expiresAt, renewAt }, policy))
     }
-  }
 
   /** What is due and was not looked at since: there is nearly always something to do, and looking twice would be half the work. */
   const isFresh = ({ status, renewAt }: CertificateRow, now: Date): boolean =>
@@ -273,9 +273,11 @@ export const renewalCheckService = (deps: RenewalCheckDeps) => {
     /** Every certificate that is due or near its expiry, soonest first. One bad row stops nobody. */
     async checkAll(signal: AbortSignal): Promise<{ checked: number; opened: number }> {
       const now = clock.now()
-      const windowDays = Math.max(31, (await certificates.farthestWindowDays()) + 1)
-      const until = new Date(now.getTime() + windowDays * dayMs)
-      const isQuiet = await quietness()
+      const policies = await due.policies()
+      const farthest = policies.flatMap((policy) => [policy.renewalWindowDays, ...policy.alertThresholdsDays])
+      const until = new Date(now.getTime() + Math.max(31, ...farthest.map((days) => days + 1)) * dayMs)
+      const isQuiet = quietness(policies)
+      const automatic = policies.filter((policy) => policy.autoRenew).map((policy) => policy.id)
       let checked = 0
       let opened = 0
       const look = async (ids: readonly string[]): Promise<void> => {
@@ -297,21 +299,27 @@ export const renewalCheckService = (deps: RenewalCheckDeps) => {
       }
 
       const waiting: string[] = []
-      for (let last: Place = null; !signal.aborted; ) {
-        const page = await due.expiringUntil(until, last, pageSize)
-        checked += page.length
-        for (const row of page) if (!isQuiet(row, now)) waiting.push(row.id)
-        while (waiting.length >= lookSize && !signal.aborted) await look(waiting.splice(0, lookSize))
-        const end = page.at(-1)
-        if (page.length < pageSize || end === undefined || end.expiresAt === null) break
-        last = { time: end.expiresAt, id: end.id }
-        await nextTurn()
+      for (let last: Position = null, isLast = false; !isLast && !signal.aborted; ) {
+        // No query reads more of the index than a piece, however little of it there is to do.
+        const end: Position = await due.pieceEnd(until, last, pieceSize)
+        isLast = end === null
+        for (let page: Candidate[] | null = null; page === null || page.length === pageSize; ) {
+          page = await due.expiring({ until, end, now, automatic: automatic.slice(0, mostNamed) }, last, pageSize)
+          checked += page.length
+          for (const row of page) if (!isQuiet(row, now)) waiting.push(row.id)
+          while (waiting.length >= lookSize && !signal.aborted) await look(waiting.splice(0, lookSize))
+          const place = page.at(-1)
+          if (place !== undefined && place.expiresAt !== null) last = { time: place.expiresAt, id: place.id }
+          await nextTurn()
+          if (signal.aborted) break
+        }
+        last = end ?? last
       }
       await look(waiting)
 
       // Due although they live on for long: a CA's advice, or a window that was made shorter since.
       const early: { id: string; expiresAt: Date }[] = []
-      for (let last: Place = null; !signal.aborted; ) {
+      for (let last: Position = null; !signal.aborted; ) {
         const page = await due.due(now, last, pageSize)
         for (const { id, expiresAt } of page) if (expiresAt !== null && expiresAt > until) early.push({ id, expiresAt })
         const end = page.at(-1)

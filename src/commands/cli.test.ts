@@ -413,6 +413,13 @@ describe("certificates", () => {
       SANs: "www.site.example",
     })
     expect(tableIn(await ok(["certs", "versions", id])).footer).toBe("Total: 1")
+    expect((await ok(["search", "WW.SITE", "--kinds", "certificate"])).split(/ {2,}|\n/)).toEqual(
+      [
+        ["KIND", "ID", "NAME", "DETAILS", "STATUS", "MATCH"],
+        ["certificate", id, "site.example", "www.site.example", "Active", "substring sans", ""],
+      ].flat(),
+    )
+    expect(await ok(["search", "nowhere-at-all"])).toBe("Nothing found.\n")
 
     const renewal = await json(["certs", "renew", id, "--wait"])
     expect(renewal.jobs.map(({ type, status }: Record<string, string>) => `${type} ${status}`)).toEqual([

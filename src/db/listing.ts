@@ -2,9 +2,8 @@
  * How every list is read: by page in the list's own order, or from after a row on, newest first, which stays cheap on the
  * thousandth page and misses nothing while rows are added. A store declares its columns once.
  */
-import { and, desc, type SQL, sql } from "drizzle-orm"
+import { and, desc, or, type SQL, sql } from "drizzle-orm"
 import type { SQLiteColumn } from "drizzle-orm/sqlite-core"
-import { containsText, olderThan } from "./list-filters"
 
 /** The last row of the previous page. */
 interface Position {
@@ -42,6 +41,24 @@ interface ListColumns {
 
 /** For SQLite: a column that no index is read in the order of, so that a condition finds the rows and they are sorted then. */
 export const unordered = (column: SQLiteColumn): SQL => sql`+${column}`
+
+/**
+ * Rows with `text` anywhere in one of the columns, ignoring case. `%` and `_` of what was typed are ordinary characters.
+ * undefined, which filters nothing, when there is no text.
+ */
+const containsText = (text: string | undefined, columns: readonly SQLiteColumn[]): SQL | undefined => {
+  // PostgreSQL refuses NUL in any text, and none is stored.
+  const typed = (text ?? "").replaceAll("\0", "").trim()
+  if (typed === "") return undefined
+  const pattern = `%${typed.replace(/[\\%_]/g, "\\$&")}%`
+  return or(...columns.map((column) => sql`lower(${column}) like lower(${pattern}) escape '\\'`))
+}
+
+/** Rows after one in a list that is ordered by time and id, newest first. */
+const olderThan = (after: Position | null, time: SQLiteColumn, id: SQLiteColumn, isInOrder = true): SQL | undefined =>
+  after === null
+    ? undefined
+    : sql`(${isInOrder ? time : unordered(time)}, ${id}) < (${sql.param(after.createdAt, time)}, ${after.id})`
 
 export const listing = ({ id, time, text, order }: ListColumns) => {
   const newestFirst = [desc(time), desc(id)]

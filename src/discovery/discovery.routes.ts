@@ -123,7 +123,7 @@ export const discoveryReportRoutes = (discoveries: Pick<DiscoveryService, "repor
       status: 202,
     }),
     input("param", IdParam),
-    input("json", DiscoveryBody),
+    input("json", DiscoveryBody, { tellsOfOthers: true }),
     async (c) => {
       const scan = await discoveries.report(c.req.valid("param").id, c.req.valid("json"), c.get("actor"))
       return c.json(scanAnswer(scan), 202)

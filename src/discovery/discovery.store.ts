@@ -1,7 +1,7 @@
 /** SQL of certificates found outside our own inventory, and of the scans that found them. */
 import { and, count, desc, eq, inArray, type SQL } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
-import { listing, type Slice, type TextFilter } from "../db/listing"
+import { listing, type Slice, type TextFilter, unordered } from "../db/listing"
 import { forUpdate } from "../db/locking"
 import { narrowing } from "../db/narrowing"
 import { rowCounts } from "../db/row-counts"
@@ -26,7 +26,7 @@ export interface ScanFilter extends TextFilter {
 const insertChunk = 500
 
 export const discoveryStore = (db: Db) => {
-  const { t, read, scan } = db
+  const { t, read, scan, dialect } = db
   const { discoveredCertificates: found, discoveryScans: scans } = t
 
   const listedFound = listing({
@@ -80,7 +80,11 @@ export const discoveryStore = (db: Db) => {
     /** Last seen first. */
     async list(asked: DiscoveredFilter, slice: Slice): Promise<DiscoveredRow[]> {
       const filter = await texts.narrow(asked)
-      return await listedFound.read(readerFor(listedFound, filter).select().from(found), foundWhere(filter), slice)
+      // A few named rows are found by their names and sorted; SQLite would go through all in the order of the list.
+      const isInOrder = filter.ids === undefined || dialect !== "sqlite"
+      const order = isInOrder ? undefined : [desc(unordered(found.lastSeenAt)), desc(found.id)]
+      const rows = readerFor(listedFound, filter).select().from(found)
+      return await listedFound.read(rows, foundWhere(filter), slice, order, isInOrder)
     },
 
     /** Of those that have a text at most `searchedTotal`. */

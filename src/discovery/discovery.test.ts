@@ -276,7 +276,7 @@ onEachDialect("discovered certificates", (openDb) => {
     expect(await names("?q=HOST2")).toEqual(["/etc/ssl/2.pem"])
     expect(await names("?q=50%25_o")).toEqual(["/etc/ssl/4.pem"])
     expect(await names("?q=%25")).toEqual(["/etc/ssl/4.pem"])
-    expect(await names("?q=%00")).toHaveLength(4)
+    expect((await send("GET", "?q=%00")).status).toBe(400)
     expect(await names("?status=Managed")).toEqual([])
     expect(await names("?status=nonsense")).toEqual([])
     await report({ certificates: [entry(1)] })

@@ -100,7 +100,7 @@ export const jobRoutes = (jobs: JobService) =>
         returns: VerifyAnswer,
       }),
       input("param", IdParam),
-      input("json", VerifyBody),
+      input("json", VerifyBody, { tellsOfOthers: true }),
       async (c) => {
         const { id } = c.req.valid("param")
         const body = c.req.valid("json")

@@ -74,7 +74,11 @@ test("read what is waiting, and not what is over", async () => {
       "live jobs of one": { ask: () => jobs.liveIssuing(db.read, "a"), index: /idx_jobs_certificate_id \(cert/ },
       "failed runs": { ask: () => due.failedRuns(db.read, ["a", "b"]), index: /idx_jobs_certificate_id \(cert/ },
       "what expires": {
-        ask: () => due.expiringUntil(now, place, 10),
+        ask: () => due.expiring({ until: now, end: place, now, automatic: ["rp-1"] }, place, 10),
+        index: /COVERING INDEX idx_managed_certificates_check/,
+      },
+      "the end of a piece": {
+        ask: () => due.pieceEnd(now, place, 10),
         index: /COVERING INDEX idx_managed_certificates_check/,
       },
       "what is due": { ask: () => due.due(now, place, 10), index: /COVERING INDEX idx_managed_certificates_due/ },

@@ -1,6 +1,6 @@
 /** The search over everything on the wire. */
 import * as v from "valibot"
-import { documentedAs } from "../server/json-schema"
+import { documentedAs, documentedLoosely } from "../server/json-schema"
 import { withoutAbsent } from "../server/wire"
 import { countedTo, type SearchHit, type SearchResult } from "./search.service"
 import { isKind, type SearchKind, searchKinds } from "./search-kinds"
@@ -31,7 +31,7 @@ export const SearchQuery = v.object({
   limit: v.optional(
     v.pipe(
       v.string(),
-      documentedAs({ type: "integer", minimum: 1, maximum: mostPerKind, description: "Results of each kind" }),
+      documentedLoosely({ type: "integer", minimum: 1, maximum: mostPerKind, description: "Results of each kind" }),
       v.transform((text) => {
         const limit = /^\d{1,9}$/.test(text) ? Number(text) : 0
         return limit >= 1 && limit <= mostPerKind ? limit : defaultLimit

@@ -11,7 +11,7 @@ import { AppError } from "../errors"
 import { phraseOf } from "./error-answers"
 import { documentSchema } from "./json-schema"
 import type { Exchange } from "./listener"
-import { complaintsOf, parseInput } from "./validation"
+import { complaintsOf, parseInput, withoutNul } from "./validation"
 
 export interface ApiEnv {
   Variables: {
@@ -226,7 +226,8 @@ const readers: Record<InputTarget, (c: Context) => Promise<unknown> | unknown> =
 const wholeNames: Record<InputTarget, string> = { json: "request body", query: "query", param: "path", form: "form" }
 
 /**
- * Validates one part of the request; the handler reads it with `c.req.valid(target)`.
+ * Validates one part of the request (`tellsOfOthers`: it reports what programs or files of a host say, which may hold any
+ * characters; NULs are taken out rather than refused); the handler reads it with `c.req.valid(target)`.
  * @throws AppError `validation` naming the fields; what was sent is never repeated
  */
 export const input = <
@@ -241,9 +242,14 @@ export const input = <
 >(
   target: Target,
   schema: Schema,
+  { tellsOfOthers = false }: { tellsOfOthers?: boolean } = {},
 ): MiddlewareHandler<E, P, I> => {
   const middleware: MiddlewareHandler<E, P, I> = async (c, next) => {
-    c.req.addValidatedData(target, await parseInput(schema, await readers[target](c), wholeNames[target]))
+    const sent = await readers[target](c)
+    c.req.addValidatedData(
+      target,
+      await parseInput(schema, tellsOfOthers ? withoutNul(sent) : sent, wholeNames[target]),
+    )
     await next()
   }
   const facts: InputFacts = { target, schema }

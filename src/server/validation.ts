@@ -124,6 +124,15 @@ const hasNul = (value: unknown): boolean => {
     : Object.entries(value).some(([key, inner]) => key.includes("\0") || hasNul(inner))
 }
 
+/** The same without U+0000, at any depth; keys stay as they are. */
+export const withoutNul = (value: unknown): unknown => {
+  if (typeof value === "string") return value.replaceAll("\0", "")
+  if (typeof value !== "object" || value === null) return value
+  return Array.isArray(value)
+    ? value.map(withoutNul)
+    : Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, withoutNul(inner)]))
+}
+
 /**
  * Parses `value` or throws AppError `validation` that names the fields.
  * A schema's own messages (`v.check(isHost, "must be a host name")`) are predicates of the field: its name goes in front.

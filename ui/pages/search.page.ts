@@ -78,7 +78,6 @@ const nothing = (text: string): Markup =>
         icon: "search",
         title: `Nothing has “${text}”`,
         text: "Part of a name is enough, from three characters on. Jobs, approvals, notifications and audit events are found by their whole id.",
-        action: html`<a class="button" href=${`/certificates/new`}>${icon("plus")}New certificate</a>`,
       })
 
 export const searchPage = (props: SearchProps): Markup => {
