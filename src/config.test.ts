@@ -331,6 +331,15 @@ describe("values that cannot be parsed give way to the default, with a warning",
   })
 })
 
+test("callers with a key have the limit of addresses, unless they have one of their own", () => {
+  const limits = (env: Record<string, string>) => readConfig({ CERTCTL_DATA_DIR: "/d", ...env }).rateLimit
+  const address = { perSecond: 5, burst: 7 }
+  const given = { CERTCTL_RATE_LIMIT_RPS: "5", CERTCTL_RATE_LIMIT_BURST: "7" }
+  expect(limits(given)).toMatchObject({ address, caller: address })
+  const own = { CERTCTL_RATE_LIMIT_PER_USER_RPS: "0.5", CERTCTL_RATE_LIMIT_PER_USER_BURST: "2" }
+  expect(limits({ ...given, ...own })).toMatchObject({ address, caller: { perSecond: 0.5, burst: 2 } })
+})
+
 test("an empty variable counts as unset", () => {
   const empty = Object.fromEntries(
     ["SERVER_HOST", "SERVER_PORT", "AUTH_TYPE", "CONFIG_ENCRYPTION_KEY", "DATABASE_URL", "PUBLIC_URL", "DATA_DIR"].map(

@@ -3,7 +3,7 @@
  * written by the database itself. A part of them is due; half of the rest is near enough to its expiry that the renewal check looks
  * at it.
  */
-import { mkdtempSync, rmSync } from "node:fs"
+import { closeSync, fsyncSync, mkdtempSync, openSync, rmSync } from "node:fs"
 import { cpus, loadavg, tmpdir } from "node:os"
 import { join } from "node:path"
 import Database from "better-sqlite3"
@@ -125,6 +125,10 @@ const fillSqlite = (file: string, statements: readonly string[]): void => {
   connection.exec("commit")
   connection.pragma("wal_checkpoint(truncate)")
   connection.close()
+  // Or the first commit that is measured waits for all of it.
+  const written = openSync(file, "r+")
+  fsyncSync(written)
+  closeSync(written)
 }
 
 const fillPostgres = async (url: string, statements: readonly string[]): Promise<void> => {

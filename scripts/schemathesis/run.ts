@@ -156,7 +156,13 @@ try {
       body: body === undefined ? undefined : JSON.stringify(body),
     })
   const described = await fetch(`${server.url}/api/v1/openapi.json`, { headers: { authorization: `Bearer ${key}` } })
-  const world = await worldOf({ document: readDocument(await described.json()), send, adminKey: key, seed: 1 })
+  const world = await worldOf({
+    document: readDocument(await described.json()),
+    send,
+    adminKey: key,
+    folder: stage.folder,
+    seed: 1,
+  })
   writeFileSync(config, toml(server.url, key, await rowsOf(world)))
   const address = `${server.url}/api/v1/openapi.json`
   code = await run([schemathesis, "--config-file", config, "run", address, "--checks", "all", ...process.argv.slice(2)])

@@ -1,6 +1,7 @@
 /** Stored API keys: hashes only. */
-import { and, count, eq, isNull, lt, or } from "drizzle-orm"
-import type { Db, Tx } from "../db/db"
+import { and, count, eq, isNull, lt, or, sql } from "drizzle-orm"
+import type { Db, Query, Tx } from "../db/db"
+import { hot } from "../db/hot"
 import { listing, type Slice, type TextFilter } from "../db/listing"
 
 export type KeyRole = "admin" | "operator" | "viewer"
@@ -22,6 +23,14 @@ export const apiKeyStore = ({ t, read }: Pick<Db, "t" | "read">) => {
   const { id, createdAt, name, principal } = t.apiKeys
   const listed = listing({ id, time: createdAt, text: [id, name, principal] })
 
+  // With every request: building a query takes ten times as long as running it.
+  const activeByHash = hot("api_key_by_hash", (query: Query) =>
+    query
+      .select()
+      .from(t.apiKeys)
+      .where(and(eq(t.apiKeys.hash, sql.placeholder("hash")), isNull(t.apiKeys.disabledAt))),
+  )
+
   return {
     /** null when the name is taken. */
     async insert(tx: Tx, key: ApiKey): Promise<ApiKey | null> {
@@ -39,11 +48,7 @@ export const apiKeyStore = ({ t, read }: Pick<Db, "t" | "read">) => {
       return row ?? null
     },
     async findActiveByHash(hash: string): Promise<ApiKey | null> {
-      const [row] = await read
-        .select()
-        .from(t.apiKeys)
-        .where(and(eq(t.apiKeys.hash, hash), isNull(t.apiKeys.disabledAt)))
-      return row ?? null
+      return (await activeByHash(read, { hash }))[0] ?? null
     },
     async isEmpty(): Promise<boolean> {
       return (await read.select({ id: t.apiKeys.id }).from(t.apiKeys).limit(1)).length === 0

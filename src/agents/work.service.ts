@@ -145,6 +145,8 @@ export const workService = (deps: Deps) => {
     })
 
   const collect = async (agentId: string, poll: Poll): Promise<WorkItem[]> => {
+    // Mostly nobody has anything for it, which one small query tells.
+    if (!(await jobs.hasOpenWork(db.read, agentId))) return []
     const held = new Set(poll.holding ?? [])
     const handed: JobRow[] = []
     for (const job of await jobs.runningDeployments(db.read, agentId)) {

@@ -1,5 +1,5 @@
 /** The sealed order of audit events. Rows are inserted and read, never changed. */
-import { and, asc, count, desc, eq, gt, notExists, sql } from "drizzle-orm"
+import { and, asc, count, desc, eq, gt, inArray, notExists, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
 import type { AuditEvent } from "./audit.store"
 
@@ -57,6 +57,38 @@ export const leafStore = ({ t, read }: Pick<Db, "t" | "read">) => {
         )
         .orderBy(asc(t.auditEvents.timestamp), asc(t.auditEvents.id))
         .limit(limit),
+
+    /** Events in the order of time, from after one on, and whether each has a leaf. */
+    async eventsAfter(after: { timestamp: Date; id: string } | null, limit: number) {
+      const { id, timestamp } = t.auditEvents
+      const rows = await read
+        .select({ id, timestamp, leafOf: t.auditLeaves.eventId })
+        .from(t.auditEvents)
+        .leftJoin(t.auditLeaves, eq(t.auditLeaves.eventId, id))
+        .where(
+          after === null
+            ? undefined
+            : sql`(${timestamp}, ${id}) > (${sql.param(after.timestamp, timestamp)}, ${after.id})`,
+        )
+        .orderBy(asc(timestamp), asc(id))
+        .limit(limit)
+      return rows.map(({ leafOf, ...event }) => ({ ...event, isSealed: leafOf !== null }))
+    },
+
+    /** Those of the events that have no leaf, oldest first. */
+    unsealedAmong: (tx: Tx, ids: readonly string[]): Promise<AuditEvent[]> =>
+      tx
+        .select()
+        .from(t.auditEvents)
+        .where(
+          and(
+            inArray(t.auditEvents.id, [...ids]),
+            notExists(
+              tx.select({ found: sql`1` }).from(t.auditLeaves).where(eq(t.auditLeaves.eventId, t.auditEvents.id)),
+            ),
+          ),
+        )
+        .orderBy(asc(t.auditEvents.timestamp), asc(t.auditEvents.id)),
 
     /** Fails as a whole when another process used one of the numbers. */
     async insert(tx: Tx, leaves: readonly Leaf[]): Promise<void> {

@@ -3,55 +3,91 @@
  * order than they begin, and one that rolls back would leave a gap. One process at a time runs this (a lease); should two overlap,
  * the number that both want lets only one of them commit.
  */
+import { setImmediate as nextTurn } from "node:timers/promises"
 import type { Clock } from "../clock"
-import type { Db } from "../db/db"
+import type { Db, Tx } from "../db/db"
+import type { AuditEvent } from "./audit.store"
 import { leafHash } from "./leaf"
 import type { LeafStore } from "./leaf.store"
 
 /** Heard after new events were sealed; the payload is the highest number. */
 export const sealedTopic = "sealed"
 
-/** Far more than a transaction may take (seconds) plus what clocks of several servers differ. */
-const windowMs = 300_000
+/** More than a transaction may take (seconds): what commits late lies in it. Short, since what is in it is looked at again by every pass. */
+const windowMs = 20_000
+/** Once in a while also what clocks of several servers may differ. */
+const wideWindowMs = 300_000
+const wideEveryMs = 60_000
 const mostPerBatch = 1000
+/** Events passed over at once where everything is looked at. */
+const pageSize = 1000
 
 interface Deps {
   readonly db: Pick<Db, "transaction" | "signal">
-  readonly leaves: Pick<LeafStore, "lastIn" | "unsealedIn" | "insert">
+  readonly leaves: Pick<LeafStore, "lastIn" | "unsealedIn" | "unsealedAmong" | "eventsAfter" | "insert">
   readonly clock: Clock
 }
 
 export const sealingService = ({ db, leaves, clock }: Deps) => {
-  const sealBatch = (everything: boolean): Promise<number> =>
+  let lastWideAt = Number.NEGATIVE_INFINITY
+
+  const number = async (tx: Tx, lastSeq: number, events: readonly AuditEvent[]): Promise<number> => {
+    if (events.length === 0) return 0
+    const first = lastSeq + 1
+    await leaves.insert(
+      tx,
+      events.map((event, index) => ({ seq: first + index, eventId: event.id, leafHash: leafHash(event) })),
+    )
+    db.signal(tx, sealedTopic, String(first + events.length - 1))
+    return events.length
+  }
+
+  const sealBatch = (lookBackMs: number): Promise<number> =>
     db.transaction(async (tx) => {
       const last = await leaves.lastIn(tx)
       // An event from a clock that was ahead must not move the window into the future.
       const newest = Math.min(last?.timestamp.getTime() ?? 0, clock.now().getTime())
-      const since = everything || last === null ? null : new Date(newest - windowMs)
-      const events = await leaves.unsealedIn(tx, since, mostPerBatch)
-      if (events.length === 0) return 0
-      const first = (last?.seq ?? 0) + 1
-      await leaves.insert(
-        tx,
-        events.map((event, index) => ({ seq: first + index, eventId: event.id, leafHash: leafHash(event) })),
-      )
-      db.signal(tx, sealedTopic, String(first + events.length - 1))
-      return events.length
+      const since = last === null ? null : new Date(newest - lookBackMs)
+      return number(tx, last?.seq ?? 0, await leaves.unsealedIn(tx, since, mostPerBatch))
     })
+
+  /** Page by page, beside requests: there may be millions, nearly all of which are sealed. */
+  const sealEverything = async (signal: AbortSignal | undefined): Promise<number> => {
+    let total = 0
+    for (let after: { timestamp: Date; id: string } | null = null; signal?.aborted !== true; ) {
+      const page: Awaited<ReturnType<LeafStore["eventsAfter"]>> = await leaves.eventsAfter(after, pageSize)
+      const open = page.filter((event) => !event.isSealed).map((event) => event.id)
+      if (open.length > 0) {
+        total += await db.transaction(async (tx) => {
+          const last = await leaves.lastIn(tx)
+          return number(tx, last?.seq ?? 0, await leaves.unsealedAmong(tx, open))
+        })
+      }
+      after = page.at(-1) ?? null
+      if (page.length < pageSize) break
+      await nextTurn()
+    }
+    return total
+  }
 
   return {
     /**
      * Seals what is unsealed, a batch per transaction; returns how many events.
-     * `everything` looks at all events instead of the last minutes': do so when the lease is taken, since the former holder may
-     * have been away for longer.
+     * `everything` looks at all events instead of the newest: do so when the lease is taken, since a server whose clock is wrong may
+     * have written where nobody has looked since.
      */
     async seal({ everything = false, signal }: { everything?: boolean; signal?: AbortSignal } = {}): Promise<number> {
+      const now = clock.now().getTime()
+      const isWide = now - lastWideAt >= wideEveryMs
+      if (isWide) lastWideAt = now
       let total = 0
       for (;;) {
-        const sealed = await sealBatch(everything)
+        const sealed = await sealBatch(isWide ? wideWindowMs : windowMs)
         total += sealed
-        if (sealed < mostPerBatch || signal?.aborted === true) return total
+        if (sealed < mostPerBatch || signal?.aborted === true) break
+        await nextTurn()
       }
+      return everything ? total + (await sealEverything(signal)) : total
     },
   }
 }

@@ -57,4 +57,28 @@ onEachDialect("the certificate list", (openDb) => {
     }
     expect(await store.list({ search: "0a1b2c3d4e5f6071" }, null, { limit: 10, offset: 0 })).toEqual([])
   })
+
+  test("of more than a thousand that have a text the total ends there, and every one is still listed", async () => {
+    const db = await openDb()
+    const row = await insertCertificate(db, { id: "mc-0", status: "Failed" })
+    const rows = Array.from({ length: 1004 }, (_, n) => ({
+      ...row,
+      id: `mc-x${n}`,
+      name: `many ${n}`,
+      status: "Active" as const,
+    }))
+    await db.transaction(async (tx) => {
+      for (let from = 0; from < rows.length; from += 200) {
+        await tx.insert(db.t.certificates).values(rows.slice(from, from + 200))
+      }
+    })
+    const store = certificateStore(db)
+    expect(await store.total({ search: "mc-" })).toBe(1000)
+    expect(await store.total({ search: "mc-", status: "Active" })).toBe(1000)
+    expect(await store.total({ search: "mc-", status: "Failed" })).toBe(1)
+    expect(await store.total({ search: "many 100" })).toBe(5)
+    expect(await store.total({ search: "mc" })).toBe(1000)
+    expect(await store.list({ search: "mc-" }, null, { limit: 500, offset: 1000 })).toHaveLength(5)
+    expect(await store.list({ search: "mc-", ids: ["mc-0", "other"] }, null, { limit: 9, offset: 0 })).toHaveLength(1)
+  })
 })

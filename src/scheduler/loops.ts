@@ -70,7 +70,6 @@ export const loops = (
   }: Services,
   intervals: Intervals,
 ): LoopDefinition[] => {
-  let hasSealed = false
   return [
     {
       name: "renewal-check",
@@ -138,11 +137,15 @@ export const loops = (
       timeoutMs: minuteMs,
       onStart: true,
       wakeOn: [auditTopic],
-      // The first pass of a server looks at everything: the former holder may have been away for long.
-      run: async (signal) => {
-        await sealing.seal({ everything: !hasSealed, signal })
-        hasSealed = true
-      },
+      run: (signal) => sealing.seal({ signal }),
+    },
+    {
+      // Whoever takes it over looks at everything once: what a server with a wrong clock wrote lies where the other loop does not look.
+      name: "audit-sealing-everything",
+      everyMs: 24 * hourMs,
+      timeoutMs: 30 * minuteMs,
+      onStart: true,
+      run: (signal) => sealing.seal({ everything: true, signal }),
     },
     {
       name: "session-sweep",

@@ -42,7 +42,7 @@ const insertVersion = (db: Db, id: string, certificateId: string, serialNumber: 
       .values({ id, certificateId, serialNumber, fingerprintSha256, pemChain: "", ...times })
   })
 
-onEachDialect("a search over everything", (openDb) => {
+onEachDialect("a search over everything", (openDb, dialect) => {
   test("finds any part of a name, the best match first, ignoring case", async () => {
     const db = await openDb()
     const find = opened(db)
@@ -240,4 +240,22 @@ onEachDialect("a search over everything", (openDb) => {
     expect((await find({ q: "orgott" })).data).toHaveLength(2)
     expect(await db.read.select().from(db.t.searchDocs)).toHaveLength(7)
   })
+
+  if (dialect === "postgres") {
+    test("without the trigram index everything is found all the same, and the next start makes it", async () => {
+      const db = await openDb()
+      const find = opened(db)
+      await insertCertificate(db, { id: "mc-1", name: "shop" })
+      await db.changeSchema((connection) => connection.run("drop extension pg_trgm cascade"))
+      const indexes = () =>
+        db.changeSchema((connection) =>
+          connection.all("select 1 from pg_indexes where indexname = ?", ["idx_search_docs_text"]),
+        )
+      expect(await indexes()).toHaveLength(0)
+      expect(brief(await find({ q: "sho" }))).toEqual(["certificate mc-1 prefix name"])
+      await ensureSearchIndex(db)
+      expect(await indexes()).toHaveLength(1)
+      expect(brief(await find({ q: "hop" }))).toEqual(["certificate mc-1 substring name"])
+    })
+  }
 })

@@ -25,6 +25,7 @@ onEachDialect("the API", (openDb) => {
         document: await documentOf(main.send),
         servers: { main: main.send, bare: bare.send, limited: limited.send },
         adminKey,
+        folder: main.folder,
         seed: Number(process.env.CERTCTL_TEST_SEED ?? 1),
         samples: 4,
         mail: { fail: () => smtp.fail("550 no"), recover: () => smtp.recover() },

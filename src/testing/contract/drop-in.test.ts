@@ -374,8 +374,8 @@ const facts: readonly Fact[] = [
 
 onEachDialect("clients of other servers", (openDb) => {
   test("find what they rely on", async () => {
-    const { send } = await startMailingServer(await openDb())
-    const world = await worldOf({ document: await documentOf(send), send, adminKey, seed: 1 })
+    const { send, folder } = await startMailingServer(await openDb())
+    const world = await worldOf({ document: await documentOf(send), send, adminKey, folder, seed: 1 })
     const broken: string[] = []
     for (const [what, holds] of facts) {
       await holds(world).catch((error: Error) => broken.push(`${what}: ${Bun.stripANSI(error.message)}`))

@@ -23,6 +23,7 @@ export interface Exploration {
   readonly servers: Servers
   readonly document: ContractDocument
   readonly adminKey: string
+  readonly folder: string
   readonly seed: number
   /** Bodies taken from the schema per operation. */
   readonly samples: number
@@ -80,7 +81,7 @@ export const explore = async (setup: Exploration): Promise<{ problems: string[];
     return answer
   }
 
-  const world = await worldOf({ document, send: servers.main, adminKey, seed })
+  const world = await worldOf({ document, send: servers.main, adminKey, folder: setup.folder, seed })
   const viewer = await world.keyOf("viewer")
   const stranger = await world.registered()
 

@@ -34,6 +34,12 @@ export const subjects: Readonly<Record<string, Recipe>> = {
   get_discovered_certificate: async (w) => ({ params: { id: await w.discovered() } }),
   claim_discovered_certificate: async (w) => ({ params: { id: await w.discovered() } }),
   dismiss_discovered_certificate: async (w) => ({ params: { id: await w.discovered() } }),
+  create_intermediate_ca: async (w) => {
+    const { issuerId, body } = await w.newHierarchy()
+    return { params: { id: issuerId }, body }
+  },
+  get_intermediate_ca: async (w) => ({ params: { id: await w.rootCa() } }),
+  retire_intermediate_ca: async (w) => ({ params: { id: await w.rootCa() } }),
   get_approval: async (w) => ({ params: { id: await requestIdOf(w) } }),
   approve_request: async (w) => ({ params: { id: await requestIdOf(w) }, key: await w.keyOf("operator") }),
   reject_request: async (w) => ({ params: { id: await requestIdOf(w) }, key: await w.keyOf("operator") }),
@@ -100,6 +106,25 @@ export const recipes: Readonly<Record<string, Readonly<Record<number, Recipe>>>>
       return { params: { id: agent.id, jobId: deploymentId }, body: { status: "Completed" } }
     },
   },
+  create_intermediate_ca: {
+    409: async (w) => {
+      const { issuerId, body } = await w.newHierarchy()
+      await w.ok("POST", `/issuers/${issuerId}/intermediates`, body)
+      return { params: { id: issuerId }, body: { ...body, name: "another root" } }
+    },
+    500: async (w) => {
+      const { issuerId, body } = await w.newHierarchy("/nowhere/root.key")
+      return { params: { id: issuerId }, body }
+    },
+  },
+  retire_intermediate_ca: {
+    409: async (w) => {
+      const id = await w.rootCa()
+      await w.ok("POST", `/intermediates/${id}/retire`)
+      await w.ok("POST", `/intermediates/${id}/retire`, { confirm: true })
+      return { params: { id }, body: {} }
+    },
+  },
   agent_submit_csr: {
     500: async (w) => {
       const config = { ca_cert_path: "/nowhere/ca.pem", ca_key_path: "/nowhere/ca.key" }
@@ -162,6 +187,7 @@ export const beyondSchema: Readonly<Record<string, string>> = {
   bulk_revoke_certificates: "one criterion must be given",
   bulk_revoke_est_certificates: "one criterion must be given",
   bulk_renew_certificates: "one criterion must be given",
+  create_intermediate_ca: "a root's certificate and key, a child's parent and name constraints must fit",
   create_health_check: "down_threshold must be above degraded_threshold",
   update_health_check: "down_threshold must be above degraded_threshold",
   agent_submit_csr: "the text must be a PKCS#10 request",

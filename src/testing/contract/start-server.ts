@@ -35,11 +35,13 @@ export const startServer = async (db: Db, env: Readonly<Record<string, string>> 
   const wired = wire({ config, db, sealer, clock: systemClock, serverId: "srv-test", caFingerprint: "" })
   await wired.prepare()
   cleanups.push(() => wired.close(1000))
-  return { send: sendTo(wired.app), maxBodyBytes: config.server.maxBodyBytes }
+  return { send: sendTo(wired.app), folder: dataDir, maxBodyBytes: config.server.maxBodyBytes }
 }
 
 /** A server that can send mail and the digest, and the mail server. */
-export const startMailingServer = async (db: Db): Promise<{ send: Send; maxBodyBytes: number; smtp: SmtpFake }> => {
+export const startMailingServer = async (
+  db: Db,
+): Promise<{ send: Send; folder: string; maxBodyBytes: number; smtp: SmtpFake }> => {
   const smtp = await startSmtp({ starttls: false, auth: false })
   cleanups.push(() => smtp.stop())
   const server = await startServer(db, {

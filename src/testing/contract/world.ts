@@ -1,7 +1,10 @@
 /** What exists on a server under test: rows made through its API, and the states that a recipe brings them into. */
+import { writeFileSync } from "node:fs"
+import { join } from "node:path"
 import fc from "fast-check"
+import { createRootAuthority } from "../../pki/authority"
 import { buildCsr } from "../../pki/csr"
-import { generateKey } from "../../pki/keys"
+import { generateKey, privateKeyPem } from "../../pki/keys"
 import type { ContractDocument, DocumentedOperation } from "./document"
 import { type Sources, valuesOf } from "./generate"
 import { type Answer, readAnswer, type Send } from "./server"
@@ -10,6 +13,8 @@ export interface Setup {
   readonly document: ContractDocument
   readonly send: Send
   readonly adminKey: string
+  /** For files that the server reads. */
+  readonly folder: string
   /** Repeats a run. */
   readonly seed: number
 }
@@ -23,7 +28,7 @@ export const base = "/api/v1"
 
 /** By collection: what a schema alone does not say about a valid body, or what would keep a certificate from being issued. */
 const completions: Readonly<Record<string, object>> = {
-  issuers: { type: "GenericCA", config: {}, enabled: true },
+  issuers: { type: "GenericCA", config: {}, enabled: true, hierarchy_mode: undefined },
   targets: { type: "NGINX", config: { cert_path: "/etc/tls/a.pem", key_path: "/etc/tls/a.key" } },
   policies: { type: "RequiredMetadata", config: {} },
   "renewal-policies": { agent_group_id: "" },
@@ -40,7 +45,7 @@ const completions: Readonly<Record<string, object>> = {
 
 const withoutLastS = (word: string): string => (word.endsWith("ies") ? `${word.slice(0, -3)}y` : word.replace(/s$/, ""))
 
-export const worldOf = async ({ document, send, adminKey, seed }: Setup) => {
+export const worldOf = async ({ document, send, adminKey, folder, seed }: Setup) => {
   const collections = new Map<string, DocumentedOperation>()
   for (const operation of document.operations) {
     const [, name] = /^\/api\/v1\/([a-z-]+)$/.exec(operation.path) ?? []
@@ -181,6 +186,25 @@ export const worldOf = async ({ document, send, adminKey, seed }: Setup) => {
       const placed = await world.placed({ certificate_profile_id: profileId })
       const { job_id: jobId } = await ok("POST", `/certificates/${placed.certificateId}/renew`)
       return { ...placed, profileId, jobId: String(jobId) }
+    },
+
+    /** A new issuer with a hierarchy, and what makes a root of it. */
+    async newHierarchy(keyPath = join(folder, "root.key")) {
+      const root = await createRootAuthority({
+        keyType: "ecdsa-p256",
+        commonName: "Root",
+        notBefore: new Date("2020-01-01"),
+        notAfter: new Date("2090-01-01"),
+      })
+      writeFileSync(join(folder, "root.key"), privateKeyPem(root.privateKey), { mode: 0o600 })
+      const { id: issuerId } = await create("issuers", { hierarchy_mode: "tree" })
+      names += 1
+      return { issuerId, body: { name: `root-${names}`, root_cert_pem: root.certPem, key_driver_id: keyPath } }
+    },
+
+    async rootCa(): Promise<string> {
+      const { issuerId, body } = await world.newHierarchy()
+      return (await ok("POST", `/issuers/${issuerId}/intermediates`, body)).id
     },
 
     async discovered(): Promise<string> {
