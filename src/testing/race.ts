@@ -26,7 +26,7 @@ export interface Race<Command, World> {
 }
 
 /** PostgreSQL takes several times as long, and adds real interleavings to the same rules. */
-const usualRuns = { sqlite: 60, postgres: 20 } as const
+const usualRuns = { sqlite: 25, postgres: 10 } as const
 
 const wanted = process.env.CERTCTL_PROPERTY_RUNS
 const seed = process.env.CERTCTL_PROPERTY_SEED

@@ -2,6 +2,7 @@
 import { Hono } from "hono"
 import { Counter, type Registry } from "prom-client"
 import type { AuditService } from "../audit/audit.service"
+import { AppError } from "../errors"
 import type { IssuerService } from "../issuers/issuer.service"
 import { logger } from "../logging"
 import { crlRoutes } from "../protocols/crl/crl.routes"
@@ -40,12 +41,21 @@ export const wireRevocationStatus = ({ config, db, sealer, clock, audit, issuers
   const revocations = revocationStatusStore(db)
   const feed = revocationFeed({ db, revocations, clock })
   const count = ocspCounter(registry)
+  /** An issuer without a usable CA (its files are gone, its hierarchy has ended) publishes nothing, like one of another product. */
+  const authoritiesOf: IssuerService["authoritiesOf"] = async (issuerId) => {
+    try {
+      return await issuers.authoritiesOf(issuerId)
+    } catch (error) {
+      if (!(error instanceof AppError) || error.code !== "upstream") throw error
+      throw new AppError("not_supported", error.message, { cause: error })
+    }
+  }
   const crls = crlService({
     db,
     crls: crlStore(db),
     revocations,
     feed,
-    authoritiesOf: issuers.authoritiesOf,
+    authoritiesOf,
     issuerIds: issuers.idsWithOwnAuthority,
     clock,
     onIssuerError: (issuerId, error) =>
@@ -59,7 +69,7 @@ export const wireRevocationStatus = ({ config, db, sealer, clock, audit, issuers
     clock,
     settings: config.ocsp.responder,
   })
-  const ocsp = ocspService({ revocations, responders, feed, authoritiesOf: issuers.authoritiesOf, clock, count })
+  const ocsp = ocspService({ revocations, responders, feed, authoritiesOf, clock, count })
   return {
     crls,
     routes: new Hono<ApiEnv>()

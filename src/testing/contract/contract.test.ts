@@ -7,9 +7,9 @@ import { adminKey, documentOf, endServers, startMailingServer, startServer } fro
 afterEach(endServers)
 
 // Some five thousand requests.
-const limitMs = 300_000
+const limitMs = 600_000
 
-onEachDialect("the API", (openDb) => {
+onEachDialect("the API", (openDb, dialect) => {
   test(
     "answers as its document says, and with every status that it lists",
     async () => {
@@ -27,7 +27,9 @@ onEachDialect("the API", (openDb) => {
         adminKey,
         folder: main.folder,
         seed: Number(process.env.CERTCTL_TEST_SEED ?? 1),
-        samples: 4,
+        samples: 3,
+        // They are refused before a database is asked.
+        mutates: dialect === "sqlite",
         mail: { fail: () => smtp.fail("550 no"), recover: () => smtp.recover() },
         maxBodyBytes: main.maxBodyBytes,
       })

@@ -1,7 +1,7 @@
 /** Facts about answers that clients written for other servers rely on, each as one row. */
 import { afterEach, expect, test } from "bun:test"
 import { onEachDialect } from "../on-each-dialect"
-import type { Answer } from "./server"
+import { type Answer, readAnswer, type Send } from "./server"
 import { adminKey, documentOf, endServers, startMailingServer } from "./start-server"
 import { type World, worldOf } from "./world"
 
@@ -372,10 +372,28 @@ const facts: readonly Fact[] = [
   ],
 ]
 
+/** Outside of the API. */
+const publicFacts = async (w: World, send: Send): Promise<void> => {
+  const at = async (path: string) => readAnswer(await send({ method: "GET", path, key: null }))
+  const list = await at("/.well-known/pki/crl/iss-local")
+  expect([list.status, list.headers.get("content-type")]).toEqual([200, "application/pkix-crl"])
+  expect((await at("/.well-known/pki/crl/no-such-issuer")).status).toBe(404)
+  const unknown = await at("/.well-known/pki/ocsp/iss-local/0abc")
+  expect([unknown.status, unknown.headers.get("content-type")]).toEqual([200, "application/ocsp-response"])
+  const config = { ca_cert_path: "/nowhere/ca.pem", ca_key_path: "/nowhere/ca.key" }
+  for (const given of [{ config }, { hierarchy_mode: "tree" }]) {
+    const { id } = await w.create("issuers", given)
+    const statuses = [await at(`/.well-known/pki/crl/${id}`), await at(`/.well-known/pki/ocsp/${id}/0abc`)]
+    expect(statuses.map(({ status }) => status)).toEqual([501, 501])
+  }
+  expect((await at("/health")).body).toEqual({ status: "healthy" })
+}
+
 onEachDialect("clients of other servers", (openDb) => {
   test("find what they rely on", async () => {
     const { send, folder } = await startMailingServer(await openDb())
     const world = await worldOf({ document: await documentOf(send), send, adminKey, folder, seed: 1 })
+    await publicFacts(world, send)
     const broken: string[] = []
     for (const [what, holds] of facts) {
       await holds(world).catch((error: Error) => broken.push(`${what}: ${Bun.stripANSI(error.message)}`))

@@ -27,6 +27,8 @@ export interface Exploration {
   readonly seed: number
   /** Bodies taken from the schema per operation. */
   readonly samples: number
+  /** Whether bodies are sent that differ from a good one in one place. */
+  readonly mutates: boolean
   /** Makes what is outside fail, and mends it again. */
   readonly mail: { fail(): void; recover(): void }
   readonly maxBodyBytes: number
@@ -198,7 +200,7 @@ export const explore = async (setup: Exploration): Promise<{ problems: string[];
   }
 
   const badInput = async (operation: DocumentedOperation): Promise<void> => {
-    if (operation.body === null) return
+    if (operation.body === null || !setup.mutates) return
     const call = await subjectOf(operation)
     const good = call.body ?? bodyOf(operation)
     for (const { what, body } of mutationsOf(operation.body, good, document)) {
