@@ -74,7 +74,7 @@ export const issuerAnswer = (issuer: IssuerRow) =>
     last_tested_at: optionalTime(issuer.lastTestedAt),
     test_status: issuer.testStatus,
     source: issuer.source,
-    hierarchy_mode: issuer.type === "GenericCA" ? issuer.hierarchyMode : null,
+    hierarchy_mode: issuer.hierarchyMode === "tree" ? issuer.hierarchyMode : null,
     degraded_since: optionalTime(issuer.degradedSince),
     degraded_reason: issuer.degradedReason,
     created_at: requiredTime(issuer.createdAt),
