@@ -1,7 +1,6 @@
 /** The audit trail's rows: inserted and read, never changed (triggers in both dialects refuse it). */
 import { and, count, eq, gte, lt, lte, type SQL, sql } from "drizzle-orm"
 import type { Db, Tx } from "../db/db"
-import { hotInsert } from "../db/hot"
 import { listing, type Slice, type TextFilter } from "../db/listing"
 import { rowCounts } from "../db/row-counts"
 
@@ -56,7 +55,6 @@ export const auditStore = ({ t, read, scan }: Pick<Db, "t" | "read" | "scan">) =
       listed.matches(filter.search),
     )
   }
-  const insertOne = hotInsert("insert_audit_event", t.auditEvents)
   const counts = rowCounts({ t, read })
   /** Text may be in any of millions of rows. */
   const readerFor = ({ search }: AuditFilter) => (listed.matches(search) === undefined ? read : scan)
@@ -74,11 +72,6 @@ export const auditStore = ({ t, read, scan }: Pick<Db, "t" | "read" | "scan">) =
   }
   return {
     async insert(tx: Tx, events: readonly AuditEvent[]): Promise<void> {
-      const [only] = events
-      if (only !== undefined && events.length === 1) {
-        if ((await insertOne(tx, only)).length === 0) throw new Error(`there is an audit event ${only.id} already`)
-        return
-      }
       for (let from = 0; from < events.length; from += chunk) {
         await tx.insert(t.auditEvents).values(events.slice(from, from + chunk))
       }

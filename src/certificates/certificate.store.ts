@@ -19,7 +19,6 @@ import {
   sql,
 } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
-import { hot, hotInsert } from "../db/hot"
 import { listing, type Slice, unordered } from "../db/listing"
 import { forUpdate } from "../db/locking"
 import { narrowing, searchedTotal } from "../db/narrowing"
@@ -153,22 +152,6 @@ export const certificateStore = (db: Db) => {
     return row?.n ?? 0
   }
 
-  const insertRow = hotInsert("insert_certificate", certificates)
-  const isThere = (table: string, id: string) =>
-    sql`exists (select 1 from ${sql.identifier(table)} where id = ${sql.placeholder(id)})`.mapWith(Boolean)
-  // Five queries made of parts took longer than all else that creating a certificate does.
-  const existing = hot("certificate_references", (query: Query) =>
-    query
-      .select({
-        owner: isThere("owners", "ownerId"),
-        team: isThere("teams", "teamId"),
-        issuer: isThere("issuers", "issuerId"),
-        renewalPolicy: isThere("renewal_policies", "renewalPolicyId"),
-        profile: isThere("certificate_profiles", "profileId"),
-      })
-      .from(sql`(select 1) one`),
-  )
-
   return {
     async get(id: string, query: Query | Tx = read): Promise<CertificateRow | null> {
       return (await query.select().from(certificates).where(eq(certificates.id, id)))[0] ?? null
@@ -219,7 +202,7 @@ export const certificateStore = (db: Db) => {
 
     /** null when the id or the name is taken. */
     async insert(tx: Tx, row: NewCertificateRow): Promise<CertificateRow | null> {
-      return (await insertRow(tx, row))[0] ?? null
+      return (await tx.insert(certificates).values(row).onConflictDoNothing().returning())[0] ?? null
     },
 
     async patch(tx: Tx, id: string, set: Partial<Omit<NewCertificateRow, "status">>): Promise<CertificateRow | null> {
@@ -362,14 +345,22 @@ export const certificateStore = (db: Db) => {
       tx: Tx,
       ids: { ownerId?: string; teamId?: string; issuerId?: string; renewalPolicyId?: string; profileId?: string },
     ) {
-      const nothing = { ownerId: null, teamId: null, issuerId: null, renewalPolicyId: null, profileId: null }
-      const [found] = await existing(tx, { ...nothing, ...ids })
+      const has = async (
+        table:
+          | typeof t.owners
+          | typeof t.teams
+          | typeof t.issuers
+          | typeof t.renewalPolicies
+          | typeof t.certificateProfiles,
+        id: string | undefined,
+      ) =>
+        id === undefined || (await tx.select({ id: table.id }).from(table).where(eq(table.id, id)).limit(1)).length > 0
       return {
-        owner: ids.ownerId === undefined || found?.owner === true,
-        team: ids.teamId === undefined || found?.team === true,
-        issuer: ids.issuerId === undefined || found?.issuer === true,
-        renewalPolicy: ids.renewalPolicyId === undefined || found?.renewalPolicy === true,
-        profile: ids.profileId === undefined || found?.profile === true,
+        owner: await has(t.owners, ids.ownerId),
+        team: await has(t.teams, ids.teamId),
+        issuer: await has(t.issuers, ids.issuerId),
+        renewalPolicy: await has(t.renewalPolicies, ids.renewalPolicyId),
+        profile: await has(t.certificateProfiles, ids.profileId),
       }
     },
 

@@ -2,10 +2,10 @@
  * What a CA is asked, and what becomes of its answer. A CA outside this process is only called for a job that carries the
  * intent (lease, CSR), so that what a dead server left behind can be reconciled; what it has signed is always stored.
  */
-import type { Actor } from "../access/actor"
+import { type Actor, systemActor } from "../access/actor"
 import type { AuditService } from "../audit/audit.service"
 import type { Clock } from "../clock"
-import type { Issued, IssueRequest, Issuer } from "../connectors/issuers/contract"
+import type { Issued, IssueRequest, Issuer, Ordered, OrderStatus } from "../connectors/issuers/contract"
 import type { Db, Tx } from "../db/db"
 import { newId } from "../db/ids"
 import { AppError, messageOf } from "../errors"
@@ -13,14 +13,13 @@ import type { IssuerGates } from "../issuers/issuer-gate"
 import type { JobRow, JobStore } from "../jobs/job.store"
 import type { JobQueue } from "../jobs/job-queue.service"
 import { parseCertificate } from "../pki/certificate"
-import type { Csr } from "../pki/csr"
+import { type Csr, parseCsr } from "../pki/csr"
 import { isTerminal } from "./certificate.machine"
 import type { CertificateRow, CertificateStore } from "./certificate.store"
 import type { CertificateNews } from "./certificate-news"
 import { checkLifetime, type IssuanceRules, isShortLived } from "./csr-rules"
 import type { DeploymentService } from "./deployment.service"
 import type { LifecycleService } from "./lifecycle.service"
-import { outsideIssuance } from "./outside-issuance"
 import type { RevocationService } from "./revocation.service"
 import type { VersionRow, VersionStore } from "./version.store"
 
@@ -55,8 +54,16 @@ export interface SigningDeps {
 
 export type CsrOutcome = "csr_signed" | "csr_accepted"
 
+/** How often the database is asked to keep what a CA has signed. */
+const storeAttempts = 5
 /** How long a server may be silent before its jobs are given to others. */
 export const leaseMs = 120_000
+/** First pause before an open order is asked about again; later ones grow with its age, up to five minutes. */
+const orderPollMs = 5_000
+const longestOrderPollMs = 300_000
+/** How long a CA may take to say what became of an order. */
+const statusCallMs = 60_000
+
 /** A certificate with the rules by which it is issued. */
 export interface Subject {
   readonly certificate: CertificateRow
@@ -66,6 +73,8 @@ export interface Subject {
   readonly needsApproval: boolean
 }
 
+const asOrdered = (result: Issued | Ordered): Ordered | null => ("certPem" in result ? null : result)
+
 const normalChain = (certPem: string, chainPem: string): string =>
   `${[certPem, chainPem]
     .map((pem) => pem.trim())
@@ -73,7 +82,25 @@ const normalChain = (certPem: string, chainPem: string): string =>
     .join("\n")}\n`
 
 export const signingService = (deps: SigningDeps) => {
-  const { db, certificates, versions, jobs, queue, deployments, lifecycle, news, revocations, audit, clock } = deps
+  const {
+    db,
+    certificates,
+    versions,
+    jobs,
+    queue,
+    deployments,
+    lifecycle,
+    news,
+    revocations,
+    audit,
+    openIssuer,
+    gates,
+    clock,
+    answerWithinMs = 20_000,
+  } = deps
+  /** Jobs whose CA call runs in this process: their leases are renewed. */
+  const inHand = new Set<string>()
+
   const subjectOf = async (certificate: CertificateRow): Promise<Subject> => {
     const { policy, profile } = await certificates.rules(db.read, certificate)
     return {
@@ -219,6 +246,95 @@ export const signingService = (deps: SigningDeps) => {
       if (failed !== null) await lifecycle.afterJob(tx, failed)
     })
 
+  /** What a CA has done is written down even where the database is away for a moment: it must not be asked a second time. */
+  const surely = async (write: () => Promise<unknown>): Promise<void> => {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await write()
+        return
+      } catch (error) {
+        if (attempt === storeAttempts) throw error
+        await Bun.sleep(200 * attempt)
+      }
+    }
+  }
+
+  const recordOrder = (running: JobRow, orderId: string): Promise<void> =>
+    db.transaction(async (tx) => {
+      const now = clock.now()
+      await jobs.compareAndSet(tx, running, {
+        orderId,
+        nextPollAt: new Date(now.getTime() + orderPollMs),
+        // From here on the order is the claim: any server may ask about it.
+        leaseHolder: null,
+        leaseUntil: now,
+        lastError: `waiting for CA, order ${orderId}`,
+      })
+    })
+
+  /** The two-step way: intent, call, result. Resolves when the CA has decided, or when it has taken an order. */
+  const issueOutside = async (
+    subject: Subject,
+    running: JobRow,
+    csr: Csr,
+    csrPem: string,
+    issuer: OpenIssuer,
+    actor: Actor,
+    sealedKey: Buffer | null,
+  ): Promise<CsrOutcome> => {
+    inHand.add(running.id)
+    /** Signed after the call was given up, and the job with it: recorded, so that it can be revoked. */
+    const keepLate = (result: Issued | Ordered): void => {
+      if (asOrdered(result) !== null) return
+      const store = async () => {
+        const version = versionOf(subject, csr, csrPem, result as Issued, running.agentId, sealedKey)
+        await surely(() => complete(running, version, actor))
+      }
+      store().catch((error: unknown) => deps.onBackgroundError(running.id, error))
+    }
+    try {
+      let done: Ordered | VersionRow
+      try {
+        const issue = () => issuer.connector.issue(requestFor(subject, csrPem, running.id))
+        const result = issuer.inProcess
+          ? await issue()
+          : await gates.ask(subject.certificate.issuerId, issue, { onLate: keepLate })
+        const ordered = asOrdered(result)
+        if (ordered !== null && sealedKey !== null) {
+          throw new AppError("not_supported", "the issuer decides later, and the server does not keep a key that long")
+        }
+        done = ordered ?? versionOf(subject, csr, csrPem, result as Issued, running.agentId, sealedKey)
+      } catch (error) {
+        await fail(running, error, "renewal_job_failed", actor)
+        throw error instanceof AppError ? error : new AppError("upstream", messageOf(error), { cause: error })
+      }
+      // Where writing fails for good, the job is left to its lease: it has not failed, and is not done.
+      if ("pemChain" in done) {
+        const version = done
+        await surely(() => complete(running, version, actor))
+        return "csr_signed"
+      }
+      const { orderId } = done
+      await surely(() => recordOrder(running, orderId))
+      return "csr_accepted"
+    } finally {
+      inHand.delete(running.id)
+    }
+  }
+
+  /** `issueOutside`, for a caller that does not wait for ever: the work goes on without it. */
+  const issueWithin = (...given: Parameters<typeof issueOutside>): Promise<CsrOutcome> => {
+    const [, running] = given
+    const work = issueOutside(...given)
+    const { promise: late, resolve } = Promise.withResolvers<CsrOutcome>()
+    const timer = setTimeout(() => {
+      // From here on nobody awaits the call any more; its failure is on the job.
+      work.catch((error) => deps.onBackgroundError(running.id, error))
+      resolve("csr_accepted")
+    }, answerWithinMs)
+    return Promise.race([work, late]).finally(() => clearTimeout(timer))
+  }
+
   /** Takes a job into hand: from here on it carries the CSR and a lease. null when it was no longer there to be taken. */
   const start = (
     job: JobRow,
@@ -251,10 +367,56 @@ export const signingService = (deps: SigningDeps) => {
       return running
     })
 
-  const outside = outsideIssuance({ ...deps, subjectOf, requestFor, versionOf, complete, fail })
+  /** Asks the CA about an open order and finishes the job when it has decided. */
+  const followOrder = async (job: JobRow): Promise<void> => {
+    const { certificateId, orderId, csrPem } = job
+    if (certificateId === null || orderId === null || csrPem === null) return
+    const certificate = await certificates.get(certificateId)
+    if (certificate === null) return
+    const subject = await subjectOf(certificate)
+    const { connector } = await openIssuer(certificate.issuerId)
+    if (connector.orderStatus === undefined) {
+      return fail(
+        job,
+        new AppError("not_supported", "the issuer cannot be asked about orders"),
+        "renewal_job_failed",
+        systemActor,
+      )
+    }
+    const { orderStatus } = connector
+    const ask = () => orderStatus.call(connector, orderId)
+    const asked = gates.ask(certificate.issuerId, ask, { mostMs: statusCallMs })
+    const status: OrderStatus = await asked.catch((error) => ({
+      // The CA could not be reached: the order is still there, and asked about again.
+      state: "pending",
+      message: messageOf(error),
+    }))
+    if (status.state === "failed") {
+      const reason = new AppError("upstream", status.message ?? `order ${orderId} failed`)
+      return fail(job, reason, "renewal_job_failed", systemActor)
+    }
+    if (status.state === "completed" && status.certPem !== undefined) {
+      const issued = { certPem: status.certPem, chainPem: status.chainPem ?? "", orderId }
+      let version: VersionRow
+      try {
+        version = versionOf(subject, parseCsr(csrPem), csrPem, issued, job.agentId, null)
+      } catch (error) {
+        return fail(job, error, "renewal_job_failed", systemActor)
+      }
+      return surely(() => complete(job, version, systemActor))
+    }
+    const now = clock.now()
+    const waitedMs = now.getTime() - job.statusSince.getTime()
+    await db.transaction((tx) =>
+      jobs.compareAndSet(tx, job, {
+        nextPollAt: new Date(now.getTime() + Math.min(Math.max(orderPollMs, waitedMs / 2), longestOrderPollMs)),
+        lastError: status.message ?? `waiting for CA, order ${orderId}`,
+      }),
+    )
+  }
 
   return {
-    ...outside,
+    inHand,
     subjectOf,
     requestFor,
     versionOf,
@@ -263,5 +425,8 @@ export const signingService = (deps: SigningDeps) => {
     complete,
     fail,
     start,
+    issueOutside,
+    issueWithin,
+    followOrder,
   }
 }

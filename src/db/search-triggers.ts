@@ -248,14 +248,6 @@ const setFtsBuffers = (db: DbHandle, bytes: number): Promise<void> =>
     { keepsReferences: true },
   )
 
-/** Leaves one piece of what was indexed: those who create rows later would merge the big ones bit by bit, at several times the price. */
-const mergeFts = (db: DbHandle, name: SearchedKindName): Promise<void> => {
-  const fts = ftsTableOf(name)
-  return db.changeSchema((connection) => connection.run(`insert into ${fts} (${fts}) values ('optimize')`), {
-    keepsReferences: true,
-  })
-}
-
 const missingIn = async (connection: SchemaConnection, name: SearchedKindName): Promise<number> => {
   const [row] = await connection.all(
     `select (select count(*) from ${searchedKinds[name].table}) - (select count(*) from search_docs where kind = '${name}') as missing`,
@@ -265,7 +257,7 @@ const missingIn = async (connection: SchemaConnection, name: SearchedKindName): 
 
 /**
  * Makes the triggers and indexes what is there, kind by kind, where that was not done or was done for another definition. Any number
- * of servers may call it at once. A million rows that were never indexed take some minutes.
+ * of servers may call it at once. A million rows that were never indexed take a minute.
  */
 export const ensureSearchIndex = async (db: DbHandle): Promise<void> => {
   const { dialect } = db
@@ -317,9 +309,8 @@ export const ensureSearchIndex = async (db: DbHandle): Promise<void> => {
       await connection.run(addMissing(name, dialect, batch))
       return (await missingIn(connection, name)) > 0
     }
-    let rounds = 0
-    for (let isIncomplete = true; isIncomplete; rounds++) isIncomplete = await inTurn(addSome, name)
-    if (rounds > 1 && dialect === "sqlite" && bigKindNames.includes(name)) await mergeFts(db, name)
+    let isIncomplete = true
+    while (isIncomplete) isIncomplete = await inTurn(addSome, name)
     await inTurn(async (connection) => await setMark(connection, name), name)
   }
   if (stale.length > 0 && dialect === "sqlite") await setFtsBuffers(db, usualBuffer)

@@ -151,7 +151,7 @@ export const jobStore = ({ t, read, scan }: Db) => {
       query
         .select()
         .from(t.jobs)
-        .where(and(inArray(t.jobs.certificateId, [...certificateIds]), isIssuing, isLive))
+        .where(and(inArray(t.jobs.certificateId, [...certificateIds]), inArray(t.jobs.type, [...issuingTypes]), isLive))
         .orderBy(asc(t.jobs.createdAt), asc(t.jobs.id)),
 
     /** The job that waits for a CSR of this agent; else the one that waits for any. */
