@@ -6,11 +6,18 @@
 import { and, count, eq, gt, lt, lte, type SQL, sql } from "drizzle-orm"
 import type { SQLiteColumn } from "drizzle-orm/sqlite-core"
 import type { Db } from "../db/db"
+import { unordered } from "../db/listing"
 import { unindexed } from "../db/unindexed"
 import type { CertificateFilter } from "./certificate.store"
 
 /** As many rows are sorted in two or three milliseconds. */
 const few = 5000
+
+/**
+ * `in order`: along the list, each row looked at in passing; the narrowest equality may choose whose. `few`: by a range or by ids
+ * that few rows are in, sorted then. `count`: there is no order.
+ */
+export type WayToFind = "in order" | "few" | "count"
 
 type EqualityName = "status" | "environment" | "ownerId" | "teamId" | "issuerId" | "profileId"
 
@@ -36,16 +43,33 @@ export const certificateIndex = ({ t, read, dialect }: Pick<Db, "t" | "read" | "
     return (row?.n ?? 0) < few
   }
 
+  /** What a column without order is compared with, SQLite sees; what it is to pass over, it does not. */
+  const seen = (column: SQLiteColumn, isSeen: boolean): SQL | SQLiteColumn =>
+    isSeen || dialect !== "sqlite" ? column : unordered(column)
+
   return {
-    /** @param isSorted whether the rows are found in the order of the list; if not, another condition finds them */
-    equalities(filter: CertificateFilter, isSorted = true): SQL | undefined {
+    equalities(filter: CertificateFilter, way: WayToFind = "in order"): SQL | undefined {
       const asked = orderOfNarrowness(filter).filter((name) => filter[name] !== undefined)
       return and(
         ...asked.map((name, place) =>
-          dialect === "sqlite" && !(isSorted && place === 0)
+          dialect === "sqlite" && (way === "few" || place > 0)
             ? sql`${unindexed(columns[name])} = ${filter[name]}`
             : eq(columns[name], filter[name]),
         ),
+      )
+    },
+
+    /** Of expiry and change. Times of creation are in the order of the list anyway. */
+    ranges({ expiresBefore, expiresAfter, updatedAfter }: CertificateFilter, way: WayToFind): SQL | undefined {
+      const { expiresAt, updatedAt } = certificates
+      const compare = (column: SQLiteColumn, operator: "<" | ">", time: Date | undefined) =>
+        time === undefined
+          ? undefined
+          : sql`${seen(column, way !== "in order")} ${sql.raw(operator)} ${sql.param(time, column)}`
+      return and(
+        compare(expiresAt, "<", expiresBefore),
+        compare(expiresAt, ">", expiresAfter),
+        compare(updatedAt, ">", updatedAfter),
       )
     },
 
@@ -56,14 +80,10 @@ export const certificateIndex = ({ t, read, dialect }: Pick<Db, "t" | "read" | "
       return asked.length <= 1 || filter.ownerId !== undefined || ids !== undefined || agentId !== undefined
     },
 
-    /**
-     * Whether the rows are best found in the order of the list, each looked at in passing. Where few can match, they are better all
-     * found by what makes them few, and sorted.
-     */
-    async findsInOrder(filter: CertificateFilter): Promise<boolean> {
-      if (dialect !== "sqlite") return true
+    async wayToFind(filter: CertificateFilter): Promise<"in order" | "few"> {
+      if (dialect !== "sqlite") return "in order"
       const { agentId, ids, expiresBefore, expiresAfter, createdAfter, createdUntil, updatedAfter } = filter
-      if (agentId !== undefined || ids !== undefined) return false
+      if (agentId !== undefined || ids !== undefined) return "few"
       const ranges = [
         [
           expiresBefore === undefined ? undefined : lt(certificates.expiresAt, expiresBefore),
@@ -76,9 +96,9 @@ export const certificateIndex = ({ t, read, dialect }: Pick<Db, "t" | "read" | "
         [updatedAfter === undefined ? undefined : gt(certificates.updatedAt, updatedAfter)],
       ]
       for (const range of ranges) {
-        if (range.some((end) => end !== undefined) && (await hasFew(and(...range)))) return false
+        if (range.some((end) => end !== undefined) && (await hasFew(and(...range)))) return "few"
       }
-      return true
+      return "in order"
     },
   }
 }

@@ -19,6 +19,7 @@ import {
   sql,
 } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
+import { hot, hotInsert } from "../db/hot"
 import { listing, type Slice, unordered } from "../db/listing"
 import { forUpdate } from "../db/locking"
 import { narrowing, searchedTotal } from "../db/narrowing"
@@ -26,7 +27,7 @@ import type { Tables } from "../db/tables/tables"
 import { timeById } from "../db/time-by-id"
 import { unindexed } from "../db/unindexed"
 import type { CertificateStatus } from "./certificate.machine"
-import { certificateIndex } from "./certificate-index.store"
+import { certificateIndex, type WayToFind } from "./certificate-index.store"
 import { certificateTotal } from "./certificate-total.store"
 
 export type CertificateRow = Tables["certificates"]["$inferSelect"]
@@ -98,14 +99,12 @@ export const certificateStore = (db: Db) => {
 
   const index = certificateIndex(db)
 
-  const filterOf = (filter: CertificateFilter, isInOrder = true): SQL | undefined => {
+  const filterOf = (filter: CertificateFilter, way: WayToFind = "count"): SQL | undefined => {
     return and(
-      index.equalities(filter, isInOrder),
+      index.equalities(filter, way),
+      index.ranges(filter, way),
       filter.shownStatus === undefined ? undefined : shownAs(filter.shownStatus),
-      filter.expiresBefore === undefined ? undefined : lt(certificates.expiresAt, filter.expiresBefore),
-      filter.expiresAfter === undefined ? undefined : gt(certificates.expiresAt, filter.expiresAfter),
       filter.createdAfter === undefined ? undefined : gt(certificates.createdAt, filter.createdAfter),
-      filter.updatedAfter === undefined ? undefined : gt(certificates.updatedAt, filter.updatedAfter),
       filter.createdUntil === undefined ? undefined : lte(certificates.createdAt, filter.createdUntil),
       filter.source === undefined ? undefined : eq(certificates.source, filter.source),
       filter.ids === undefined ? undefined : inArray(certificates.id, [...filter.ids]),
@@ -145,12 +144,28 @@ export const certificateStore = (db: Db) => {
     const [row] = await scan.select({ n: count() }).from(certificates).where(where)
     return row?.n ?? 0
   }
-  const countAll = certificateTotal({ t, read, scan }, filterOf)
+  const countAll = certificateTotal(db, (filter) => filterOf(filter))
   const countSome = async (filter: CertificateFilter, most: number): Promise<number> => {
     const some = scan.select({ id }).from(certificates).where(filterOf(filter)).limit(most).as("some")
     const [row] = await scan.select({ n: count() }).from(some)
     return row?.n ?? 0
   }
+
+  const insertRow = hotInsert("insert_certificate", certificates)
+  const isThere = (table: string, id: string) =>
+    sql`exists (select 1 from ${sql.identifier(table)} where id = ${sql.placeholder(id)})`.mapWith(Boolean)
+  // Five queries made of parts took longer than all else that creating a certificate does.
+  const existing = hot("certificate_references", (query: Query) =>
+    query
+      .select({
+        owner: isThere("owners", "ownerId"),
+        team: isThere("teams", "teamId"),
+        issuer: isThere("issuers", "issuerId"),
+        renewalPolicy: isThere("renewal_policies", "renewalPolicyId"),
+        profile: isThere("certificate_profiles", "profileId"),
+      })
+      .from(sql`(select 1) one`),
+  )
 
   return {
     async get(id: string, query: Query | Tx = read): Promise<CertificateRow | null> {
@@ -184,8 +199,9 @@ export const certificateStore = (db: Db) => {
     /** Those that were never issued come last where the list is sorted by expiry. */
     async list(asked: CertificateFilter, sort: CertificateSort | null, slice: Slice): Promise<CertificateRow[]> {
       const filter = await texts.narrow(asked)
-      const inOrder = await index.findsInOrder(filter)
-      const where = filterOf(filter, inOrder)
+      const way = await index.wayToFind(filter)
+      const where = filterOf(filter, way)
+      const inOrder = way === "in order"
       const query = index.isQuick(filter) ? read : scan
       if (sort?.column !== "expiresAt" || "after" in slice) return await readList(query, where, sort, slice, inOrder)
       // Read one after the other: the dialects put NULL at different ends, and an order that says so has no index on one of them.
@@ -202,7 +218,7 @@ export const certificateStore = (db: Db) => {
 
     /** null when the id or the name is taken. */
     async insert(tx: Tx, row: NewCertificateRow): Promise<CertificateRow | null> {
-      return (await tx.insert(certificates).values(row).onConflictDoNothing().returning())[0] ?? null
+      return (await insertRow(tx, row))[0] ?? null
     },
 
     async patch(tx: Tx, id: string, set: Partial<Omit<NewCertificateRow, "status">>): Promise<CertificateRow | null> {
@@ -345,22 +361,14 @@ export const certificateStore = (db: Db) => {
       tx: Tx,
       ids: { ownerId?: string; teamId?: string; issuerId?: string; renewalPolicyId?: string; profileId?: string },
     ) {
-      const has = async (
-        table:
-          | typeof t.owners
-          | typeof t.teams
-          | typeof t.issuers
-          | typeof t.renewalPolicies
-          | typeof t.certificateProfiles,
-        id: string | undefined,
-      ) =>
-        id === undefined || (await tx.select({ id: table.id }).from(table).where(eq(table.id, id)).limit(1)).length > 0
+      const { ownerId = null, teamId = null, issuerId = null, renewalPolicyId = null, profileId = null } = ids
+      const [found] = await existing(tx, { ownerId, teamId, issuerId, renewalPolicyId, profileId })
       return {
-        owner: await has(t.owners, ids.ownerId),
-        team: await has(t.teams, ids.teamId),
-        issuer: await has(t.issuers, ids.issuerId),
-        renewalPolicy: await has(t.renewalPolicies, ids.renewalPolicyId),
-        profile: await has(t.certificateProfiles, ids.profileId),
+        owner: ids.ownerId === undefined || found?.owner === true,
+        team: ids.teamId === undefined || found?.team === true,
+        issuer: ids.issuerId === undefined || found?.issuer === true,
+        renewalPolicy: ids.renewalPolicyId === undefined || found?.renewalPolicy === true,
+        profile: ids.profileId === undefined || found?.profile === true,
       }
     },
 

@@ -43,9 +43,16 @@ export const countedLists = {
   }),
   certificateExpiries: counted({
     table: "managed_certificates",
-    dimensions: { status: "status" },
+    dimensions: {
+      status: "status",
+      environment: "environment",
+      issuerId: "issuer_id",
+      profileId: "certificate_profile_id",
+      teamId: "team_id",
+    },
     day: "expires_at",
-    by: [["status"]],
+    // One by one: all of them together would be nearly as many groups as there are certificates.
+    by: [["status"], ["environment"], ["issuerId"], ["profileId"], ["teamId"]],
   }),
   certificateCreations: counted({
     table: "managed_certificates",

@@ -1,6 +1,8 @@
 /** Prepared queries for the few paths where building the SQL costs more than running it. Say the measurement where you use it. */
 
-import type { Query } from "./db"
+import { getTableColumns, sql } from "drizzle-orm"
+import type { SQLiteTable } from "drizzle-orm/sqlite-core"
+import type { Query, Tx } from "./db"
 
 interface Preparable<R> {
   prepare(name?: string): { execute(values?: Record<string, unknown>): Promise<R> }
@@ -23,5 +25,30 @@ export const hot = <H extends Query, R>(name: string, build: (handle: H) => Prep
       prepared.set(handle, query)
     }
     return query.execute(values)
+  }
+}
+
+/**
+ * Inserts one row with every column of the table, prepared once; answers with nothing where a row that exists is in its way.
+ * Building an INSERT of twenty columns takes a tenth of a millisecond, five times as long as SQLite takes for it.
+ */
+export const hotInsert = <T extends SQLiteTable>(name: string, table: T) => {
+  const columns = Object.entries(getTableColumns(table))
+  // Encoded here: a placeholder with the column's own encoder could not take null.
+  const places = Object.fromEntries(columns.map(([key]) => [key, sql`${sql.placeholder(key)}`]))
+  const insert = hot(name, (tx: Tx) =>
+    tx
+      .insert(table)
+      .values(places as T["$inferInsert"])
+      .onConflictDoNothing()
+      .returning(),
+  )
+  return async (tx: Tx, row: T["$inferInsert"]): Promise<T["$inferSelect"][]> => {
+    const given = row as Readonly<Record<string, unknown>>
+    const values = columns.map(([key, column]) => {
+      const value = given[key] ?? column.default ?? null
+      return [key, value === null ? null : column.mapToDriverValue(value)]
+    })
+    return (await insert(tx, Object.fromEntries(values))) as T["$inferSelect"][]
   }
 }

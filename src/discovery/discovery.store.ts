@@ -6,6 +6,7 @@ import { forUpdate } from "../db/locking"
 import { narrowing } from "../db/narrowing"
 import { rowCounts } from "../db/row-counts"
 import type { Tables } from "../db/tables/tables"
+import { equalities } from "../db/unindexed"
 
 export type DiscoveredRow = Tables["discoveredCertificates"]["$inferSelect"]
 export type NewDiscovered = Tables["discoveredCertificates"]["$inferInsert"]
@@ -58,8 +59,10 @@ export const discoveryStore = (db: Db) => {
   const foundWhere = ({ agentId, status, search, ids }: DiscoveredFilter): SQL | undefined =>
     and(
       ids === undefined ? undefined : inArray(found.id, [...ids]),
-      agentId === undefined ? undefined : eq(found.agentId, agentId),
-      status === undefined ? undefined : eq(found.status, status),
+      equalities(dialect, [
+        [found.agentId, agentId],
+        [found.status, status],
+      ]),
       listedFound.matches(search),
     )
   const countAll = async (filter: DiscoveredFilter): Promise<number> => {

@@ -112,12 +112,17 @@ test("a server killed at any moment leaves nothing half done, and no loop runs o
     const began = performance.now()
     const asked = ids.map((id, i) => renew(i % 2 === 0 ? first : second, id))
     if (round > 0) {
-      const name = random() < 0.5 ? ("first" as const) : ("second" as const)
+      // The first to start has the loops. They change hands at least once.
+      const name = round === 1 || random() < 0.5 ? ("first" as const) : ("second" as const)
       await Bun.sleep(random() * pathMs)
       await servers[name].kill()
       diedAt[name].push(Date.now())
+      if (round === 1) {
+        const tookOver = () => readLog(second, "second", []).runs.length > 0
+        await until("the second server runs loops in place of the first", tookOver, 60_000, 100)
+      }
       // Sometimes it is back before its leases have lapsed, sometimes the other has its loops by then.
-      await Bun.sleep(random() * 8000)
+      else await Bun.sleep(random() * 8000)
       await servers[name].start()
     }
     for (const [i, status] of (await Promise.all(asked)).entries()) {

@@ -5,7 +5,7 @@ import { listing, type Slice, type TextFilter } from "../db/listing"
 import { forUpdate } from "../db/locking"
 import { rowCounts } from "../db/row-counts"
 import type { Tables } from "../db/tables/tables"
-import { unindexed } from "../db/unindexed"
+import { equalities, unindexed } from "../db/unindexed"
 import { issuingTypes, type JobStatus, type JobType, openStatuses } from "./job.machine"
 import { waitingWorkStore } from "./waiting-work.store"
 
@@ -25,19 +25,21 @@ export interface JobFilter extends TextFilter {
   agentId?: string
 }
 
-export const jobStore = ({ t, read, scan }: Db) => {
+export const jobStore = ({ t, read, scan, dialect }: Db) => {
   const { id, createdAt, certificateId, targetId, agentId, requestedBy, lastError } = t.jobs
   const listed = listing({ id, time: createdAt, text: [id, certificateId, targetId, agentId, requestedBy, lastError] })
   const counts = rowCounts({ t, read })
   const readerFor = ({ search }: JobFilter) => (listed.matches(search) === undefined ? read : scan)
   const filterOf = (filter: JobFilter): SQL | undefined =>
     and(
-      filter.status === undefined ? undefined : eq(t.jobs.status, filter.status),
+      equalities(dialect, [
+        [t.jobs.certificateId, filter.certificateId],
+        [t.jobs.targetId, filter.targetId],
+        [t.jobs.agentId, filter.agentId],
+        [t.jobs.status, filter.status],
+        [t.jobs.type, filter.type],
+      ]),
       filter.isOpen === true ? inArray(t.jobs.status, [...openStatuses]) : undefined,
-      filter.type === undefined ? undefined : eq(t.jobs.type, filter.type),
-      filter.certificateId === undefined ? undefined : eq(t.jobs.certificateId, filter.certificateId),
-      filter.targetId === undefined ? undefined : eq(t.jobs.targetId, filter.targetId),
-      filter.agentId === undefined ? undefined : eq(t.jobs.agentId, filter.agentId),
       listed.matches(filter.search),
     )
   const first = async (query: Query | Tx, where: SQL | undefined): Promise<JobRow | null> =>
@@ -151,7 +153,7 @@ export const jobStore = ({ t, read, scan }: Db) => {
       query
         .select()
         .from(t.jobs)
-        .where(and(inArray(t.jobs.certificateId, [...certificateIds]), inArray(t.jobs.type, [...issuingTypes]), isLive))
+        .where(and(inArray(t.jobs.certificateId, [...certificateIds]), isIssuing, isLive))
         .orderBy(asc(t.jobs.createdAt), asc(t.jobs.id)),
 
     /** The job that waits for a CSR of this agent; else the one that waits for any. */

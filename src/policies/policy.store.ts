@@ -1,6 +1,7 @@
 /** SQL of policy rules and their violations. */
 import { and, asc, count, eq, gt, inArray, type SQL, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
+import { hot } from "../db/hot"
 import { listing, type Slice, type TextFilter } from "../db/listing"
 import { forUpdate, keepUndeleted } from "../db/locking"
 import { rowCounts } from "../db/row-counts"
@@ -40,6 +41,20 @@ export const policyStore = ({ t, read, scan, skipLocked }: Db) => {
     and(eq(violations.ruleId, ruleId), listedViolations.matches(search))
   const subjectsWhere = (query: Query | Tx, where: SQL | undefined) =>
     query.select(subjectColumns).from(certificates).where(where).orderBy(asc(certificates.id))
+
+  // With every change of a certificate.
+  const enabledRules = hot("enabled_rules", (tx: Tx) =>
+    keepUndeleted(tx.select().from(rules).where(eq(rules.enabled, true)).orderBy(asc(rules.id))),
+  )
+  const lockedSubject = hot("lock_subject", (tx: Tx) =>
+    forUpdate(subjectsWhere(tx, eq(certificates.id, sql.placeholder("id")))),
+  )
+  const violationsOfOne = hot("violations_of_certificate", (query: Query | Tx) =>
+    query
+      .select()
+      .from(violations)
+      .where(eq(violations.certificateId, sql.placeholder("id"))),
+  )
 
   /** Removes some of the violations that match; returns how many. */
   const dropSome = async (tx: Tx, where: SQL | undefined, limit: number): Promise<number> => {
@@ -83,7 +98,7 @@ export const policyStore = ({ t, read, scan, skipLocked }: Db) => {
     enabled: () => read.select().from(rules).where(eq(rules.enabled, true)).orderBy(asc(rules.id)),
 
     /** The enabled rules, none of which can be deleted before the transaction ends. */
-    enabledIn: (tx: Tx) => keepUndeleted(tx.select().from(rules).where(eq(rules.enabled, true)).orderBy(asc(rules.id))),
+    enabledIn: (tx: Tx) => enabledRules(tx),
 
     /** Certificates by id, from after one on, with what rules look at. */
     subjectsAfter: (id: string, limit: number) => subjectsWhere(read, gt(certificates.id, id)).limit(limit),
@@ -94,7 +109,7 @@ export const policyStore = ({ t, read, scan, skipLocked }: Db) => {
     lockFreeSubjects: (tx: Tx, ids: readonly string[]) =>
       skipLocked(subjectsWhere(tx, inArray(certificates.id, [...ids]))),
 
-    lockSubject: (tx: Tx, id: string) => forUpdate(subjectsWhere(tx, eq(certificates.id, id))),
+    lockSubject: (tx: Tx, id: string) => lockedSubject(tx, { id }),
 
     /** The validity of the newest version of each certificate that has one. */
     async newestVersions(query: Query | Tx, certificateIds: readonly string[]) {
@@ -109,11 +124,13 @@ export const policyStore = ({ t, read, scan, skipLocked }: Db) => {
       return new Map(rows.map((row) => [row.certificateId, { notBefore: row.notBefore, notAfter: row.notAfter }]))
     },
 
-    violationsOf: (query: Query | Tx, certificateIds: readonly string[]) =>
-      query
-        .select()
-        .from(violations)
-        .where(inArray(violations.certificateId, [...certificateIds])),
+    violationsOf: (query: Query | Tx, certificateIds: readonly string[]): Promise<ViolationRow[]> =>
+      certificateIds.length === 1
+        ? violationsOfOne(query, { id: certificateIds[0] })
+        : query
+            .select()
+            .from(violations)
+            .where(inArray(violations.certificateId, [...certificateIds])),
 
     /** Newest first. */
     violations: (filter: ViolationFilter, slice: Slice) =>
