@@ -70,7 +70,7 @@ const resolveProgram = (key: string, program: string, rules: CommandRules): stri
 
 /**
  * Returns a function that runs one command to its end: no shell, no input, working directory `/`, a small environment,
- * at most 60 s. It fails with `upstream` and the program's own words (the last 4 KiB of both outputs).
+ * at most 60 s. It fails with `upstream` and the program's own words (the last 4 KiB of both outputs, stderr at the end).
  */
 export const commandRunner = (rules: CommandRules) => {
   const timeoutMs = rules.timeoutMs ?? 60_000
@@ -87,12 +87,18 @@ export const commandRunner = (rules: CommandRules) => {
       env: { PATH: rules.path ?? process.env.PATH ?? defaultPath, LANG: "C.UTF-8" },
     })
 
-    let output = ""
-    const keep = (chunk: Buffer) => {
-      output = (output + chunk.toString("utf8")).slice(-longestOutput)
+    // Apart: two pipes have no common order, and what a program says on stderr must not be pushed out by what it prints.
+    const tails = { stdout: "", stderr: "" }
+    for (const name of ["stdout", "stderr"] as const) {
+      child[name].on("data", (chunk: Buffer) => {
+        tails[name] = (tails[name] + chunk.toString("utf8")).slice(-longestOutput)
+      })
     }
-    child.stdout.on("data", keep)
-    child.stderr.on("data", keep)
+    const output = (): string => {
+      const { stdout, stderr } = tails
+      const room = longestOutput - stderr.length
+      return `${room > 0 ? stdout.slice(-room) : ""}${stderr}`.trim()
+    }
 
     let isOverdue = false
     const limit = setTimeout(() => {
@@ -101,7 +107,7 @@ export const commandRunner = (rules: CommandRules) => {
     }, timeoutMs)
 
     const failure = (how: string) =>
-      new AppError("upstream", `${key} (${command}) ${how}${output.trim() === "" ? "" : `: ${output.trim()}`}`)
+      new AppError("upstream", `${key} (${command}) ${how}${output() === "" ? "" : `: ${output()}`}`)
     const finish = (code: number | null, signal: string | null) => {
       if (isOverdue) reject(failure(`did not end within ${timeoutMs / 1000} s and was stopped`))
       else if (signal !== null) reject(failure(`was ended by ${signal}`))

@@ -55,6 +55,8 @@ const openConnection = (file: string, nativeBinding: string | undefined): Databa
     // FULL makes each commit survive a power failure; NORMAL would lose the newest ones in WAL mode.
     connection.pragma("synchronous = full")
     connection.pragma("foreign_keys = on")
+    // KiB, used as needed. With the usual 2 MiB the upper pages of the indexes of a million rows are read again for every insert.
+    connection.pragma("cache_size = -32768")
     return connection
   } catch (error) {
     connection.close()
