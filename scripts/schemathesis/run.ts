@@ -106,6 +106,11 @@ include-path-regex = "^/api/v1/(agents|certificates)/"
 checks.use_after_free.enabled = false
 
 [[operations]]
+include-path-regex = "^/api/v1/certificates/[{]id[}]/export/"
+# A certificate that was just created has nothing to export: 404 is its documented answer until something was issued.
+checks.ensure_resource_availability.enabled = false
+
+[[operations]]
 include-operation-id = ["test_issuer"]
 # 500 is its documented way to say that the CA could not be used.
 checks.not_a_server_error.expected-statuses = ["2xx", "4xx", "500"]

@@ -151,6 +151,21 @@ export const certificateStore = (db: Db) => {
     return row?.n ?? 0
   }
 
+  // Every step of a renewal begins with one of these.
+  const byId = hot("certificate_by_id", (query: Query) =>
+    query
+      .select()
+      .from(certificates)
+      .where(eq(certificates.id, sql.placeholder("id"))),
+  )
+  const lockedById = hot("lock_certificate", (tx: Tx) =>
+    forUpdate(
+      tx
+        .select()
+        .from(certificates)
+        .where(eq(certificates.id, sql.placeholder("id"))),
+    ),
+  )
   const insertRow = hotInsert("insert_certificate", certificates)
   const isThere = (table: string, id: string) =>
     sql`exists (select 1 from ${sql.identifier(table)} where id = ${sql.placeholder(id)})`.mapWith(Boolean)
@@ -169,12 +184,12 @@ export const certificateStore = (db: Db) => {
 
   return {
     async get(id: string, query: Query | Tx = read): Promise<CertificateRow | null> {
-      return (await query.select().from(certificates).where(eq(certificates.id, id)))[0] ?? null
+      return (await byId(query, { id }))[0] ?? null
     },
 
     /** Reads the row and holds it until the transaction ends: whatever changes a certificate's jobs or versions starts here. */
     async lock(tx: Tx, id: string): Promise<CertificateRow | null> {
-      return (await forUpdate(tx.select().from(certificates).where(eq(certificates.id, id))))[0] ?? null
+      return (await lockedById(tx, { id }))[0] ?? null
     },
 
     /** Locks several in the one order that everybody uses, so that two such transactions cannot wait for each other. */

@@ -1,7 +1,8 @@
 /** Which targets a certificate goes to, and which agents serve them. */
-import { and, asc, eq, inArray, isNull } from "drizzle-orm"
+import { and, asc, eq, inArray, isNull, type SQL, sql } from "drizzle-orm"
 import { isMember } from "../agent-groups/group-membership"
 import type { Db, Query, Tx } from "../db/db"
+import { hot } from "../db/hot"
 
 /** A target that a certificate goes to, with the agent that serves it. */
 export interface ServedPlace {
@@ -11,18 +12,9 @@ export interface ServedPlace {
   readonly agentId: string
 }
 
-export const servingStore = ({ t, read }: Db) => ({
-  /**
-   * Enabled targets that are not retired, of agents that are not retired and belong to the group of the certificate's renewal
-   * policy where it names one; in a fixed order.
-   */
-  async places(certificateId: string, query: Query | Tx = read): Promise<ServedPlace[]> {
-    return (await this.placesOf([certificateId], query)).get(certificateId) ?? []
-  },
-
-  /** `places` of several certificates; those that go nowhere are left out. */
-  async placesOf(certificateIds: readonly string[], query: Query | Tx = read): Promise<Map<string, ServedPlace[]>> {
-    const rows = await query
+export const servingStore = ({ t, read }: Db) => {
+  const placesWhere = (query: Query | Tx, where: SQL) =>
+    query
       .select({
         certificateId: t.certificateTargets.certificateId,
         targetId: t.deploymentTargets.id,
@@ -52,83 +44,105 @@ export const servingStore = ({ t, read }: Db) => ({
         and(eq(t.agentGroupMembers.agentGroupId, t.agentGroups.id), eq(t.agentGroupMembers.agentId, t.agents.id)),
       )
       // Nothing else narrows it down here: given a choice, SQLite begins with all targets that are enabled.
-      .where(inArray(t.certificateTargets.certificateId, [...certificateIds]))
+      .where(where)
       .orderBy(asc(t.deploymentTargets.createdAt), asc(t.deploymentTargets.id))
-    const places = new Map<string, ServedPlace[]>()
-    for (const { certificateId, targetId, targetName, targetType, enabled, targetRetiredAt, ...served } of rows) {
-      const { agent, group, explicit } = served
-      if (!enabled || targetRetiredAt !== null || agent.retiredAt !== null) continue
-      if (group !== null && !isMember(agent, group, explicit)) continue
-      const own = places.get(certificateId) ?? []
-      own.push({ targetId, targetName, targetType, agentId: agent.id })
-      places.set(certificateId, own)
-    }
-    return places
-  },
+  // Several times in each renewal.
+  const placesOfOne = hot("places_of_certificate", (query: Query) =>
+    placesWhere(query, eq(t.certificateTargets.certificateId, sql.placeholder("id"))),
+  )
 
-  /** Mapped targets of any state, for showing. */
-  mappedTargets: (certificateId: string) =>
-    read
-      .select({ target: t.deploymentTargets })
-      .from(t.certificateTargets)
-      .innerJoin(t.deploymentTargets, eq(t.deploymentTargets.id, t.certificateTargets.targetId))
-      .where(eq(t.certificateTargets.certificateId, certificateId))
-      .orderBy(asc(t.deploymentTargets.createdAt), asc(t.deploymentTargets.id)),
+  return {
+    /**
+     * Enabled targets that are not retired, of agents that are not retired and belong to the group of the certificate's renewal
+     * policy where it names one; in a fixed order.
+     */
+    async places(certificateId: string, query: Query | Tx = read): Promise<ServedPlace[]> {
+      return (await this.placesOf([certificateId], query)).get(certificateId) ?? []
+    },
 
-  async mappedIds(certificateIds: readonly string[], query: Query | Tx = read): Promise<Map<string, string[]>> {
-    const byCertificate = new Map<string, string[]>(certificateIds.map((id) => [id, []]))
-    if (certificateIds.length === 0) return byCertificate
-    const rows = await query
-      .select()
-      .from(t.certificateTargets)
-      .where(inArray(t.certificateTargets.certificateId, [...certificateIds]))
-      .orderBy(asc(t.certificateTargets.targetId))
-    for (const { certificateId, targetId } of rows) byCertificate.get(certificateId)?.push(targetId)
-    return byCertificate
-  },
+    /** `places` of several certificates; those that go nowhere are left out. */
+    async placesOf(certificateIds: readonly string[], query: Query | Tx = read): Promise<Map<string, ServedPlace[]>> {
+      const [only] = certificateIds
+      const rows =
+        certificateIds.length === 1
+          ? await placesOfOne(query, { id: only })
+          : await placesWhere(query, inArray(t.certificateTargets.certificateId, [...certificateIds]))
+      const places = new Map<string, ServedPlace[]>()
+      for (const { certificateId, targetId, targetName, targetType, enabled, targetRetiredAt, ...served } of rows) {
+        const { agent, group, explicit } = served
+        if (!enabled || targetRetiredAt !== null || agent.retiredAt !== null) continue
+        if (group !== null && !isMember(agent, group, explicit)) continue
+        const own = places.get(certificateId) ?? []
+        own.push({ targetId, targetName, targetType, agentId: agent.id })
+        places.set(certificateId, own)
+      }
+      return places
+    },
 
-  async replace(tx: Tx, certificateId: string, targetIds: readonly string[]): Promise<void> {
-    await tx.delete(t.certificateTargets).where(eq(t.certificateTargets.certificateId, certificateId))
-    if (targetIds.length > 0) {
-      await tx.insert(t.certificateTargets).values(targetIds.map((targetId) => ({ certificateId, targetId })))
-    }
-  },
+    /** Mapped targets of any state, for showing. */
+    mappedTargets: (certificateId: string) =>
+      read
+        .select({ target: t.deploymentTargets })
+        .from(t.certificateTargets)
+        .innerJoin(t.deploymentTargets, eq(t.deploymentTargets.id, t.certificateTargets.targetId))
+        .where(eq(t.certificateTargets.certificateId, certificateId))
+        .orderBy(asc(t.deploymentTargets.createdAt), asc(t.deploymentTargets.id)),
 
-  /** Whether one of the agent's targets is mapped: what entitles it to the certificate. */
-  async isMapped(certificateId: string, agentId: string, query: Query | Tx = read): Promise<boolean> {
-    const rows = await query
-      .select({ id: t.deploymentTargets.id })
-      .from(t.certificateTargets)
-      .innerJoin(t.deploymentTargets, eq(t.deploymentTargets.id, t.certificateTargets.targetId))
-      .where(
-        and(
-          eq(t.certificateTargets.certificateId, certificateId),
-          eq(t.deploymentTargets.agentId, agentId),
-          isNull(t.deploymentTargets.retiredAt),
-        ),
-      )
-      .limit(1)
-    return rows.length > 0
-  },
+    async mappedIds(certificateIds: readonly string[], query: Query | Tx = read): Promise<Map<string, string[]>> {
+      const byCertificate = new Map<string, string[]>(certificateIds.map((id) => [id, []]))
+      if (certificateIds.length === 0) return byCertificate
+      const rows = await query
+        .select()
+        .from(t.certificateTargets)
+        .where(inArray(t.certificateTargets.certificateId, [...certificateIds]))
+        .orderBy(asc(t.certificateTargets.targetId))
+      for (const { certificateId, targetId } of rows) byCertificate.get(certificateId)?.push(targetId)
+      return byCertificate
+    },
 
-  async certificatesOfAgent(tx: Tx, agentId: string): Promise<string[]> {
-    const rows = await tx
-      .selectDistinct({ id: t.certificateTargets.certificateId })
-      .from(t.certificateTargets)
-      .innerJoin(t.deploymentTargets, eq(t.deploymentTargets.id, t.certificateTargets.targetId))
-      .where(eq(t.deploymentTargets.agentId, agentId))
-      .orderBy(asc(t.certificateTargets.certificateId))
-    return rows.map((row) => row.id)
-  },
+    async replace(tx: Tx, certificateId: string, targetIds: readonly string[]): Promise<void> {
+      await tx.delete(t.certificateTargets).where(eq(t.certificateTargets.certificateId, certificateId))
+      if (targetIds.length > 0) {
+        await tx.insert(t.certificateTargets).values(targetIds.map((targetId) => ({ certificateId, targetId })))
+      }
+    },
 
-  async certificatesOfTarget(tx: Tx, targetId: string): Promise<string[]> {
-    const rows = await tx
-      .select({ id: t.certificateTargets.certificateId })
-      .from(t.certificateTargets)
-      .where(eq(t.certificateTargets.targetId, targetId))
-      .orderBy(asc(t.certificateTargets.certificateId))
-    return rows.map((row) => row.id)
-  },
-})
+    /** Whether one of the agent's targets is mapped: what entitles it to the certificate. */
+    async isMapped(certificateId: string, agentId: string, query: Query | Tx = read): Promise<boolean> {
+      const rows = await query
+        .select({ id: t.deploymentTargets.id })
+        .from(t.certificateTargets)
+        .innerJoin(t.deploymentTargets, eq(t.deploymentTargets.id, t.certificateTargets.targetId))
+        .where(
+          and(
+            eq(t.certificateTargets.certificateId, certificateId),
+            eq(t.deploymentTargets.agentId, agentId),
+            isNull(t.deploymentTargets.retiredAt),
+          ),
+        )
+        .limit(1)
+      return rows.length > 0
+    },
+
+    async certificatesOfAgent(tx: Tx, agentId: string): Promise<string[]> {
+      const rows = await tx
+        .selectDistinct({ id: t.certificateTargets.certificateId })
+        .from(t.certificateTargets)
+        .innerJoin(t.deploymentTargets, eq(t.deploymentTargets.id, t.certificateTargets.targetId))
+        .where(eq(t.deploymentTargets.agentId, agentId))
+        .orderBy(asc(t.certificateTargets.certificateId))
+      return rows.map((row) => row.id)
+    },
+
+    async certificatesOfTarget(tx: Tx, targetId: string): Promise<string[]> {
+      const rows = await tx
+        .select({ id: t.certificateTargets.certificateId })
+        .from(t.certificateTargets)
+        .where(eq(t.certificateTargets.targetId, targetId))
+        .orderBy(asc(t.certificateTargets.certificateId))
+      return rows.map((row) => row.id)
+    },
+  }
+}
 
 export type ServingStore = ReturnType<typeof servingStore>

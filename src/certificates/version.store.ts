@@ -1,6 +1,7 @@
 /** SQL of certificate versions: each X.509 that was issued, newest first. Versions are never changed, only their dates of renewal. */
-import { and, count, desc, eq, inArray, isNull, sql } from "drizzle-orm"
+import { and, count, desc, eq, inArray, isNull, type SQL, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
+import { hot } from "../db/hot"
 import { listing, type Slice, type TextFilter } from "../db/listing"
 import type { Tables } from "../db/tables/tables"
 import { timeById } from "../db/time-by-id"
@@ -31,9 +32,29 @@ export const versionStore = ({ t, read }: Db) => {
     return inserted.length > 0
   }
 
+  // Several times in each renewal and deployment.
+  const byId = hot("version_by_id", (query: Query) =>
+    query
+      .select()
+      .from(t.certificateVersions)
+      .where(eq(t.certificateVersions.id, sql.placeholder("id"))),
+  )
+  const newestWhere = (whose: SQL) => (query: Query) =>
+    query
+      .select()
+      .from(t.certificateVersions)
+      .where(and(eq(t.certificateVersions.certificateId, sql.placeholder("certificateId")), whose))
+      .orderBy(...newestFirst)
+      .limit(1)
+  const newestOfAgent = hot(
+    "newest_version_of_agent",
+    newestWhere(eq(t.certificateVersions.agentId, sql.placeholder("agentId"))),
+  )
+  const newestOfNobody = hot("newest_version_of_nobody", newestWhere(isNull(t.certificateVersions.agentId)))
+
   return {
     async get(id: string, query: Query | Tx = read): Promise<VersionRow | null> {
-      return (await query.select().from(t.certificateVersions).where(eq(t.certificateVersions.id, id)))[0] ?? null
+      return (await byId(query, { id }))[0] ?? null
     },
 
     list: (filter: VersionFilter, slice: Slice) =>
@@ -46,17 +67,9 @@ export const versionStore = ({ t, read }: Db) => {
 
     /** The newest of an agent; of nobody where `agentId` is null. */
     async newestOf(query: Query | Tx, certificateId: string, agentId: string | null): Promise<VersionRow | null> {
-      const rows = await query
-        .select()
-        .from(t.certificateVersions)
-        .where(
-          and(
-            eq(t.certificateVersions.certificateId, certificateId),
-            agentId === null ? isNull(t.certificateVersions.agentId) : eq(t.certificateVersions.agentId, agentId),
-          ),
-        )
-        .orderBy(...newestFirst)
-        .limit(1)
+      const rows = await (agentId === null
+        ? newestOfNobody(query, { certificateId })
+        : newestOfAgent(query, { certificateId, agentId }))
       return rows[0] ?? null
     },
 

@@ -1,6 +1,7 @@
 /** SQL of jobs. Every change of state is compare-and-set on the state it starts from. */
 import { and, asc, count, eq, inArray, isNotNull, isNull, lt, or, type SQL, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
+import { hot } from "../db/hot"
 import { listing, type Slice, type TextFilter } from "../db/listing"
 import { forUpdate } from "../db/locking"
 import { rowCounts } from "../db/row-counts"
@@ -50,10 +51,39 @@ export const jobStore = ({ t, read, scan, dialect }: Db) => {
   const isLive = or(isOpen, and(sql`${anyStatus} = 'Failed'`, lt(t.jobs.attempts, t.jobs.maxAttempts)))
   const isIssuing = inArray(anyType, [...issuingTypes])
 
+  // A renewal asks each of these several times.
+  const ofGiven = eq(t.jobs.certificateId, sql.placeholder("certificateId"))
+  const jobsWhere = (query: Query | Tx, where: SQL | undefined) => query.select().from(t.jobs).where(where)
+  const oldestFirst = [asc(t.jobs.createdAt), asc(t.jobs.id)] as const
+  const byId = hot("job_by_id", (query: Query) => jobsWhere(query, eq(t.jobs.id, sql.placeholder("id"))))
+  const lockedById = hot("lock_job", (tx: Tx) => forUpdate(jobsWhere(tx, eq(t.jobs.id, sql.placeholder("id")))))
+  const openOf = hot("open_jobs_of_certificate", (query: Query) =>
+    jobsWhere(query, and(ofGiven, isOpen)).orderBy(...oldestFirst),
+  )
+  const liveOf = hot("live_jobs_of_certificate", (query: Query) =>
+    jobsWhere(query, and(ofGiven, isLive)).orderBy(...oldestFirst),
+  )
+  const liveIssuingOfOne = hot("live_issuing_jobs_of_certificate", (query: Query) =>
+    jobsWhere(query, and(ofGiven, isIssuing, isLive)).orderBy(...oldestFirst),
+  )
+  const awaitingCsrOf = hot("jobs_awaiting_csr", (query: Query) => {
+    const mayServe = or(eq(t.jobs.agentId, sql.placeholder("agentId")), isNull(t.jobs.agentId))
+    return jobsWhere(query, and(ofGiven, isIssuing, sql`${anyStatus} = 'AwaitingCSR'`, mayServe)).limit(2)
+  })
+  const ofRollout = hot("jobs_of_rollout", (query: Query) =>
+    jobsWhere(query, eq(t.jobs.rolloutId, sql.placeholder("rolloutId"))).orderBy(...oldestFirst),
+  )
+  const runningDeploymentsOf = hot("running_deployments_of_agent", (query: Query) =>
+    jobsWhere(
+      query,
+      and(eq(t.jobs.agentId, sql.placeholder("agentId")), eq(t.jobs.status, "Running"), sql`${anyType} = 'Deployment'`),
+    ).orderBy(...oldestFirst),
+  )
+
   return {
     ...waitingWorkStore({ t, read }),
 
-    get: (id: string, query: Query | Tx = read) => first(query, eq(t.jobs.id, id)),
+    get: async (id: string, query: Query | Tx = read): Promise<JobRow | null> => (await byId(query, { id }))[0] ?? null,
 
     /** Newest first. */
     list: (filter: JobFilter, slice: Slice) =>
@@ -111,7 +141,7 @@ export const jobStore = ({ t, read, scan, dialect }: Db) => {
 
     /** Reads the job and holds it until the transaction ends. Its certificate is locked first. */
     async lock(tx: Tx, id: string): Promise<JobRow | null> {
-      return (await forUpdate(tx.select().from(t.jobs).where(eq(t.jobs.id, id))))[0] ?? null
+      return (await lockedById(tx, { id }))[0] ?? null
     },
 
     /** Facts beside the state, such as a verification. */
@@ -119,20 +149,12 @@ export const jobStore = ({ t, read, scan, dialect }: Db) => {
       await tx.update(t.jobs).set(set).where(eq(t.jobs.id, id))
     },
 
-    openOfCertificate: (tx: Tx | Query, certificateId: string) =>
-      tx
-        .select()
-        .from(t.jobs)
-        .where(and(eq(t.jobs.certificateId, certificateId), isOpen))
-        .orderBy(asc(t.jobs.createdAt), asc(t.jobs.id)),
+    openOfCertificate: (query: Tx | Query, certificateId: string): Promise<JobRow[]> =>
+      openOf(query, { certificateId }),
 
     /** Open jobs of a certificate, and those that failed and will be retried. */
-    liveOfCertificate: (tx: Tx | Query, certificateId: string) =>
-      tx
-        .select()
-        .from(t.jobs)
-        .where(and(eq(t.jobs.certificateId, certificateId), isLive))
-        .orderBy(asc(t.jobs.createdAt), asc(t.jobs.id)),
+    liveOfCertificate: (query: Tx | Query, certificateId: string): Promise<JobRow[]> =>
+      liveOf(query, { certificateId }),
 
     openOfAgent: (tx: Tx | Query, agentId: string) =>
       tx
@@ -141,12 +163,8 @@ export const jobStore = ({ t, read, scan, dialect }: Db) => {
         .where(and(eq(t.jobs.agentId, agentId), inArray(t.jobs.status, [...openStatuses]))),
 
     /** Open issuing jobs of a certificate, and those that failed and will be retried. */
-    liveIssuing: (tx: Tx | Query, certificateId: string) =>
-      tx
-        .select()
-        .from(t.jobs)
-        .where(and(eq(t.jobs.certificateId, certificateId), isIssuing, isLive))
-        .orderBy(asc(t.jobs.createdAt), asc(t.jobs.id)),
+    liveIssuing: (query: Tx | Query, certificateId: string): Promise<JobRow[]> =>
+      liveIssuingOfOne(query, { certificateId }),
 
     /** `liveIssuing` of several certificates. */
     liveIssuingOf: (query: Tx | Query, certificateIds: readonly string[]) =>
@@ -157,19 +175,8 @@ export const jobStore = ({ t, read, scan, dialect }: Db) => {
         .orderBy(asc(t.jobs.createdAt), asc(t.jobs.id)),
 
     /** The job that waits for a CSR of this agent; else the one that waits for any. */
-    async awaitingCsr(tx: Tx | Query, certificateId: string, agentId: string): Promise<JobRow | null> {
-      const rows = await tx
-        .select()
-        .from(t.jobs)
-        .where(
-          and(
-            eq(t.jobs.certificateId, certificateId),
-            isIssuing,
-            sql`${anyStatus} = 'AwaitingCSR'`,
-            or(eq(t.jobs.agentId, agentId), isNull(t.jobs.agentId)),
-          ),
-        )
-        .limit(2)
+    async awaitingCsr(query: Tx | Query, certificateId: string, agentId: string): Promise<JobRow | null> {
+      const rows = await awaitingCsrOf(query, { certificateId, agentId })
       return rows.find((job) => job.agentId === agentId) ?? rows[0] ?? null
     },
 
@@ -186,8 +193,7 @@ export const jobStore = ({ t, read, scan, dialect }: Db) => {
         ),
       ),
 
-    ofRollout: (tx: Tx, rolloutId: string) =>
-      tx.select().from(t.jobs).where(eq(t.jobs.rolloutId, rolloutId)).orderBy(asc(t.jobs.createdAt), asc(t.jobs.id)),
+    ofRollout: (tx: Tx, rolloutId: string): Promise<JobRow[]> => ofRollout(tx, { rolloutId }),
 
     /** As much of the jobs of roll-outs as tells how these go on, oldest first. */
     ofRollouts: (rolloutIds: readonly string[]) =>
@@ -229,12 +235,8 @@ export const jobStore = ({ t, read, scan, dialect }: Db) => {
       return rows.length > 0
     },
 
-    runningDeployments: (query: Tx | Query, agentId: string) =>
-      query
-        .select()
-        .from(t.jobs)
-        .where(and(eq(t.jobs.agentId, agentId), eq(t.jobs.status, "Running"), sql`${anyType} = 'Deployment'`))
-        .orderBy(asc(t.jobs.createdAt), asc(t.jobs.id)),
+    runningDeployments: (query: Tx | Query, agentId: string): Promise<JobRow[]> =>
+      runningDeploymentsOf(query, { agentId }),
 
     /** Ends the leases of a holder that has just started: what it held before its death is nobody's. */
     async dropLeases(tx: Tx, holder: string, now: Date): Promise<void> {

@@ -37,6 +37,56 @@ export const waitingWorkStore = ({ t, read }: Pick<Db, "t" | "read">) => {
       .limit(1),
   )
 
+  // With every poll that finds something, and each report of a deployment.
+  const ofAgent = eq(jobs.agentId, sql.placeholder("agentId"))
+  const claimable = (whose: SQL | undefined) => (query: Query) =>
+    query
+      .select()
+      .from(jobs)
+      .where(
+        and(
+          whose,
+          eq(jobs.status, "Pending"),
+          sql`${type} = 'Deployment'`,
+          isNotNull(jobs.targetId),
+          isNull(jobs.hold),
+          // Worded so that the index of these times, which knows nothing of agents, is not taken.
+          sql`case when ${jobs.scheduledAt} <= ${sql.param(sql.placeholder("now"), jobs.scheduledAt)} then 1 end = 1`,
+        ),
+      )
+      .orderBy(...oldestFirst)
+      .limit(sql.placeholder("limit"))
+  const claimableOwn = hot("claimable_deployments_of_agent", claimable(ofAgent))
+  const claimableOrphans = hot(
+    "claimable_deployments_of_nobody",
+    claimable(
+      and(
+        isNull(jobs.agentId),
+        sql`exists (select 1 from deployment_targets d where d.id = ${jobs.targetId} and d.agent_id = ${sql.placeholder("agentId")})`,
+      ),
+    ),
+  )
+  const offered = (whose: SQL | undefined) => (query: Query) =>
+    query
+      .select({ job: jobs, commonName: certificates.commonName, sans: certificates.sans })
+      .from(jobs)
+      .innerJoin(certificates, eq(certificates.id, jobs.certificateId))
+      .where(and(whose, eq(jobs.status, "AwaitingCSR"), isIssuing))
+      .orderBy(...oldestFirst)
+      .limit(sql.placeholder("limit"))
+  const offeredOwn = hot("csr_jobs_of_agent", offered(ofAgent))
+  const offeredUnclaimed = hot(
+    "csr_jobs_of_nobody",
+    offered(
+      and(
+        isNull(jobs.agentId),
+        sql`exists (select 1 from certificate_target_mappings m join deployment_targets d on d.id = m.target_id
+          where m.certificate_id = ${jobs.certificateId} and d.agent_id = ${sql.placeholder("agentId")}
+            and d.retired_at is null and d.enabled)`,
+      ),
+    ),
+  )
+
   return {
     /** Whether there may be something for the agent: an open job of its own, or one of nobody. */
     hasOpenWork: async (query: Query, agentId: string): Promise<boolean> =>
@@ -44,51 +94,15 @@ export const waitingWorkStore = ({ t, read }: Pick<Db, "t" | "read">) => {
 
     /** Deployments that the agent may be handed now, oldest first. */
     async claimableDeployments(query: Tx | Query, agentId: string, now: Date, limit: number) {
-      const claimable = (whose: SQL | undefined) =>
-        query
-          .select()
-          .from(jobs)
-          .where(
-            and(
-              whose,
-              eq(jobs.status, "Pending"),
-              sql`${type} = 'Deployment'`,
-              isNotNull(jobs.targetId),
-              isNull(jobs.hold),
-              // Worded so that the index of these times, which knows nothing of agents, is not taken.
-              sql`case when ${lte(jobs.scheduledAt, now)} then 1 end = 1`,
-            ),
-          )
-          .orderBy(...oldestFirst)
-          .limit(limit)
-      const own = await claimable(eq(jobs.agentId, agentId))
-      const orphaned = await claimable(
-        and(
-          isNull(jobs.agentId),
-          sql`exists (select 1 from deployment_targets d where d.id = ${jobs.targetId} and d.agent_id = ${agentId})`,
-        ),
-      )
+      const own = await claimableOwn(query, { agentId, now, limit })
+      const orphaned = await claimableOrphans(query, { agentId, now, limit })
       return oldest([...own, ...orphaned], (job) => job, limit)
     },
 
     /** CSR jobs offered to the agent: its own, and those of nobody whose certificate goes to one of its targets. */
     async offeredCsrJobs(query: Tx | Query, agentId: string, limit: number) {
-      const offered = (whose: SQL | undefined) =>
-        query
-          .select({ job: jobs, commonName: certificates.commonName, sans: certificates.sans })
-          .from(jobs)
-          .innerJoin(certificates, eq(certificates.id, jobs.certificateId))
-          .where(and(whose, eq(jobs.status, "AwaitingCSR"), isIssuing))
-          .orderBy(...oldestFirst)
-          .limit(limit)
-      const own = await offered(eq(jobs.agentId, agentId))
-      const unclaimed = await offered(
-        and(
-          isNull(jobs.agentId),
-          sql`exists (select 1 from certificate_target_mappings m join deployment_targets d on d.id = m.target_id
-            where m.certificate_id = ${jobs.certificateId} and d.agent_id = ${agentId} and d.retired_at is null and d.enabled)`,
-        ),
-      )
+      const own = await offeredOwn(query, { agentId, limit })
+      const unclaimed = await offeredUnclaimed(query, { agentId, limit })
       return oldest([...own, ...unclaimed], ({ job }) => job, limit)
     },
 

@@ -17,6 +17,7 @@ import {
   sql,
 } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
+import { hot } from "../db/hot"
 import { listing, type Slice, type TextFilter } from "../db/listing"
 import { forUpdate } from "../db/locking"
 import { rowCounts } from "../db/row-counts"
@@ -103,6 +104,28 @@ export const notificationStore = ({ t, read, scan, dialect }: Db) => {
       : lane.except.length === 0
         ? undefined
         : notInArray(notifications.channel, [...lane.except])
+
+  // With every event in a certificate's life.
+  const factsOf = hot("facts_for_notifications", (query: Query) =>
+    query
+      .select({
+        id: certificates.id,
+        commonName: certificates.commonName,
+        tags: certificates.tags,
+        source: certificates.source,
+        expiresAt: certificates.expiresAt,
+        renewAt: certificates.renewAt,
+        ownerId: certificates.ownerId,
+        ownerEmail: owners.email,
+        autoRenew: renewalPolicies.autoRenew,
+        alertChannels: renewalPolicies.alertChannels,
+        alertSeverityMap: renewalPolicies.alertSeverityMap,
+      })
+      .from(certificates)
+      .innerJoin(owners, eq(owners.id, certificates.ownerId))
+      .innerJoin(renewalPolicies, eq(renewalPolicies.id, certificates.renewalPolicyId))
+      .where(eq(certificates.id, sql.placeholder("certificateId"))),
+  )
 
   return {
     /** Last sent first, never sent last, then newest first. */
@@ -202,24 +225,7 @@ export const notificationStore = ({ t, read, scan, dialect }: Db) => {
 
     /** null when there is no such certificate. */
     async facts(query: Query | Tx, certificateId: string): Promise<CertificateFacts | null> {
-      const rows = await query
-        .select({
-          id: certificates.id,
-          commonName: certificates.commonName,
-          tags: certificates.tags,
-          source: certificates.source,
-          expiresAt: certificates.expiresAt,
-          renewAt: certificates.renewAt,
-          ownerId: certificates.ownerId,
-          ownerEmail: owners.email,
-          autoRenew: renewalPolicies.autoRenew,
-          alertChannels: renewalPolicies.alertChannels,
-          alertSeverityMap: renewalPolicies.alertSeverityMap,
-        })
-        .from(certificates)
-        .innerJoin(owners, eq(owners.id, certificates.ownerId))
-        .innerJoin(renewalPolicies, eq(renewalPolicies.id, certificates.renewalPolicyId))
-        .where(eq(certificates.id, certificateId))
+      const rows = await factsOf(query, { certificateId })
       return rows[0] ?? null
     },
 

@@ -1,74 +1,84 @@
 /** SQL of roll-outs. */
 import { and, asc, eq, inArray, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
+import { hot } from "../db/hot"
 import type { Tables } from "../db/tables/tables"
 
 export type RolloutRow = Tables["rollouts"]["$inferSelect"]
 type NewRollout = Tables["rollouts"]["$inferInsert"]
 
-export const rolloutStore = ({ t, read }: Db) => ({
-  async get(tx: Tx | Query, id: string): Promise<RolloutRow | null> {
-    return (await tx.select().from(t.rollouts).where(eq(t.rollouts.id, id)))[0] ?? null
-  },
-
-  async running(tx: Tx, certificateId: string): Promise<RolloutRow | null> {
-    const rows = await tx
+export const rolloutStore = ({ t, read }: Db) => {
+  // Several times in each deployment.
+  const byId = hot("rollout_by_id", (query: Query) =>
+    query
       .select()
       .from(t.rollouts)
-      .where(and(eq(t.rollouts.certificateId, certificateId), eq(t.rollouts.state, "running")))
-    return rows[0] ?? null
-  },
+      .where(eq(t.rollouts.id, sql.placeholder("id"))),
+  )
+  return {
+    async get(query: Tx | Query, id: string): Promise<RolloutRow | null> {
+      return (await byId(query, { id }))[0] ?? null
+    },
 
-  /** Those under way, by certificate. */
-  async runningOf(tx: Tx, certificateIds: readonly string[]): Promise<Map<string, RolloutRow>> {
-    const rows = await tx
-      .select()
-      .from(t.rollouts)
-      .where(and(inArray(t.rollouts.certificateId, [...certificateIds]), eq(t.rollouts.state, "running")))
-    return new Map(rows.map((row) => [row.certificateId, row]))
-  },
+    async running(tx: Tx, certificateId: string): Promise<RolloutRow | null> {
+      const rows = await tx
+        .select()
+        .from(t.rollouts)
+        .where(and(eq(t.rollouts.certificateId, certificateId), eq(t.rollouts.state, "running")))
+      return rows[0] ?? null
+    },
 
-  /** How many were stored: not those of certificates of which another one is running. */
-  async insertAll(tx: Tx, added: readonly NewRollout[]): Promise<number> {
-    if (added.length === 0) return 0
-    const stored = await tx
-      .insert(t.rollouts)
-      .values([...added])
-      .onConflictDoNothing()
-      .returning({ id: t.rollouts.id })
-    return stored.length
-  },
+    /** Those under way, by certificate. */
+    async runningOf(tx: Tx, certificateIds: readonly string[]): Promise<Map<string, RolloutRow>> {
+      const rows = await tx
+        .select()
+        .from(t.rollouts)
+        .where(and(inArray(t.rollouts.certificateId, [...certificateIds]), eq(t.rollouts.state, "running")))
+      return new Map(rows.map((row) => [row.certificateId, row]))
+    },
 
-  /** False when it was no longer running. */
-  async finish(tx: Tx, id: string, state: "halted" | "done", finishedAt: Date): Promise<boolean> {
-    const changed = await tx
-      .update(t.rollouts)
-      .set({ state, finishedAt })
-      .where(and(eq(t.rollouts.id, id), eq(t.rollouts.state, "running")))
-      .returning({ id: t.rollouts.id })
-    return changed.length > 0
-  },
+    /** How many were stored: not those of certificates of which another one is running. */
+    async insertAll(tx: Tx, added: readonly NewRollout[]): Promise<number> {
+      if (added.length === 0) return 0
+      const stored = await tx
+        .insert(t.rollouts)
+        .values([...added])
+        .onConflictDoNothing()
+        .returning({ id: t.rollouts.id })
+      return stored.length
+    },
 
-  async setWaves(tx: Tx, id: string, waves: string[][]): Promise<void> {
-    await tx.update(t.rollouts).set({ waves }).where(eq(t.rollouts.id, id))
-  },
+    /** False when it was no longer running. */
+    async finish(tx: Tx, id: string, state: "halted" | "done", finishedAt: Date): Promise<boolean> {
+      const changed = await tx
+        .update(t.rollouts)
+        .set({ state, finishedAt })
+        .where(and(eq(t.rollouts.id, id), eq(t.rollouts.state, "running")))
+        .returning({ id: t.rollouts.id })
+      return changed.length > 0
+    },
 
-  /** Running ones, oldest first, for the pass that finds what nobody woke up. */
-  stillRunning: (after: { createdAt: Date; id: string } | null, limit: number): Promise<RolloutRow[]> =>
-    read
-      .select()
-      .from(t.rollouts)
-      .where(
-        and(
-          // In the words of its index.
-          sql`${t.rollouts.state} = 'running'`,
-          after === null
-            ? undefined
-            : sql`(${t.rollouts.createdAt}, ${t.rollouts.id}) > (${sql.param(after.createdAt, t.rollouts.createdAt)}, ${after.id})`,
-        ),
-      )
-      .orderBy(asc(t.rollouts.createdAt), asc(t.rollouts.id))
-      .limit(limit),
-})
+    async setWaves(tx: Tx, id: string, waves: string[][]): Promise<void> {
+      await tx.update(t.rollouts).set({ waves }).where(eq(t.rollouts.id, id))
+    },
+
+    /** Running ones, oldest first, for the pass that finds what nobody woke up. */
+    stillRunning: (after: { createdAt: Date; id: string } | null, limit: number): Promise<RolloutRow[]> =>
+      read
+        .select()
+        .from(t.rollouts)
+        .where(
+          and(
+            // In the words of its index.
+            sql`${t.rollouts.state} = 'running'`,
+            after === null
+              ? undefined
+              : sql`(${t.rollouts.createdAt}, ${t.rollouts.id}) > (${sql.param(after.createdAt, t.rollouts.createdAt)}, ${after.id})`,
+          ),
+        )
+        .orderBy(asc(t.rollouts.createdAt), asc(t.rollouts.id))
+        .limit(limit),
+  }
+}
 
 export type RolloutStore = ReturnType<typeof rolloutStore>

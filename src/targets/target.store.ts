@@ -1,6 +1,7 @@
 /** SQL of deployment targets. */
-import { and, asc, count, eq, inArray, isNull } from "drizzle-orm"
+import { and, asc, count, eq, inArray, isNull, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
+import { hot } from "../db/hot"
 import { listing, type Slice, type TextFilter } from "../db/listing"
 import { forUpdate } from "../db/locking"
 import type { Tables } from "../db/tables/tables"
@@ -25,6 +26,14 @@ export const targetStore = ({
     text: [targets.id, targets.name, targets.type, targets.agentId],
   })
 
+  // Several times in each deployment.
+  const byId = hot("target_by_id", (query: Query) =>
+    query
+      .select()
+      .from(targets)
+      .where(eq(targets.id, sql.placeholder("id"))),
+  )
+
   return {
     /** Newest first, retired ones included. */
     list: ({ search }: TextFilter, slice: Slice) =>
@@ -36,7 +45,7 @@ export const targetStore = ({
     },
 
     async get(id: string): Promise<TargetRow | null> {
-      return (await read.select().from(targets).where(eq(targets.id, id)))[0] ?? null
+      return (await byId(read, { id }))[0] ?? null
     },
 
     async lock(tx: Tx, id: string): Promise<TargetRow | null> {
