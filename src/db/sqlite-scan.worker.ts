@@ -4,6 +4,7 @@
  */
 import { parentPort } from "node:worker_threads"
 import Database from "better-sqlite3"
+import { withStablePlan } from "./sqlite-statements"
 
 export interface ScanRequest {
   readonly file: string
@@ -29,7 +30,7 @@ const answer = (request: ScanRequest): ScanAnswer => {
   try {
     connection ??= open(request)
     const rows = connection
-      .prepare<unknown[], unknown[]>(request.text)
+      .prepare<unknown[], unknown[]>(withStablePlan(request.text))
       .raw()
       .all(...request.parameters)
     return { kind: "rows", rows }

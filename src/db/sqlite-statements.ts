@@ -51,6 +51,15 @@ const guarded = (statement: Statement<unknown[]>, guard: StatementGuard): Guarde
   }
 }
 
+/**
+ * The text with each `?` as `+?`, which is the same value to everything but the planner. Where a parameter is compared with an indexed
+ * column, a SQLite that is built with STAT4 compiles the statement anew whenever another value is bound, in case that value wants
+ * another plan: 13 µs instead of 4 for an ordinary lookup, 100 instead of 30 where many indexes come into question. Here there are no
+ * statistics by which it could choose.
+ */
+export const withStablePlan = (text: string): string =>
+  text.replace(/'(?:[^']|'')*'|"(?:[^"]|"")*"|\?/g, (found) => (found === "?" ? "+?" : found))
+
 /** A stand-in for the connection that drizzle prepares its statements on. `clear` after the schema changed. */
 export const guardedStatements = (connection: Database, guard: StatementGuard) => {
   const statements = new Map<string, GuardedStatement>()
@@ -60,7 +69,7 @@ export const guardedStatements = (connection: Database, guard: StatementGuard) =
       if (known !== undefined) return known
       if (statements.size >= maxStatements) statements.clear()
       try {
-        const statement = guarded(connection.prepare<unknown[]>(text), guard)
+        const statement = guarded(connection.prepare<unknown[]>(withStablePlan(text)), guard)
         statements.set(text, statement)
         return statement
       } catch (error) {

@@ -1,6 +1,7 @@
 /** SQL of issuers. */
-import { and, asc, count, eq, inArray, isNotNull, isNull } from "drizzle-orm"
-import type { Db, Tx } from "../db/db"
+import { and, asc, count, eq, inArray, isNotNull, isNull, sql } from "drizzle-orm"
+import type { Db, Query, Tx } from "../db/db"
+import { hot } from "../db/hot"
 import { listing, type Slice, type TextFilter } from "../db/listing"
 import { forUpdate } from "../db/locking"
 import type { Tables } from "../db/tables/tables"
@@ -14,6 +15,14 @@ export const issuerStore = ({ t, read }: Db) => {
     text: [t.issuers.id, t.issuers.name, t.issuers.type],
   })
 
+  // With everything that is issued.
+  const byId = hot("issuer_by_id", (query: Query) =>
+    query
+      .select()
+      .from(t.issuers)
+      .where(eq(t.issuers.id, sql.placeholder("id"))),
+  )
+
   return {
     /** Newest first. */
     list: ({ search }: TextFilter, slice: Slice) =>
@@ -25,7 +34,7 @@ export const issuerStore = ({ t, read }: Db) => {
     },
 
     async get(id: string): Promise<IssuerRow | null> {
-      return (await read.select().from(t.issuers).where(eq(t.issuers.id, id)))[0] ?? null
+      return (await byId(read, { id }))[0] ?? null
     },
 
     async lock(tx: Tx, id: string): Promise<IssuerRow | null> {

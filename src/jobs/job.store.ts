@@ -186,7 +186,8 @@ export const jobStore = ({ t, read, scan, dialect }: Db) => {
         read,
         and(
           eq(t.jobs.certificateId, certificateId),
-          eq(t.jobs.agentId, agentId),
+          // An agent may have thousands of jobs.
+          sql`${unindexed(t.jobs.agentId)} = ${agentId}`,
           isIssuing,
           sql`${anyStatus} = 'Running'`,
           isNotNull(t.jobs.csrPem),

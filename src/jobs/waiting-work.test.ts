@@ -14,6 +14,7 @@ import { versionStore } from "../certificates/version.store"
 import type { Db, Query } from "../db/db"
 import { migrate } from "../db/migrate"
 import { openDatabase } from "../db/open"
+import { withStablePlan } from "../db/sqlite-statements"
 import { migrationsFolder } from "../testing/postgres"
 import { jobStore } from "./job.store"
 
@@ -78,7 +79,7 @@ test("read what is waiting, and not what is over", async () => {
       await ask()
       const plans = sent.map(({ text, parameters }) =>
         file
-          .prepare<unknown[], { detail: string }>(`explain query plan ${text}`)
+          .prepare<unknown[], { detail: string }>(`explain query plan ${withStablePlan(text)}`)
           .all(...parameters)
           .map(({ detail }) => detail)
           .join("; "),

@@ -42,6 +42,8 @@ const lifeMs = 24 * hourMs
 /** A list is replaced when less than this is left, so that a client never finds one that is about to lapse. */
 const renewedBeforeMs = 12 * hourMs
 const overlapMs = 15_000
+/** Issuers change rarely; which CA signs now is noticed after this time, and a new one that is asked for by name at once. */
+const authoritiesMs = 1000
 const keptGenerations = 20
 
 const etagOf = (der: Buffer): string => `W/"${createHash("sha256").update(der).digest("hex").slice(0, 16)}"`
@@ -50,6 +52,7 @@ const skiOf = (authority: Authority): string => authority.keyId.toString("hex")
 export const crlService = (deps: Deps) => {
   const { db, crls, revocations, feed, authoritiesOf, clock } = deps
   const signed = new Map<string, Held>()
+  const known = new Map<string, { authorities: readonly Authority[]; readAt: number }>()
   const entries = new Map<string, ListedRevocations>()
   const numbers = new Map<string, number>()
   const changes = new Map<string, number>()
@@ -63,13 +66,23 @@ export const crlService = (deps: Deps) => {
   })
   const changesOf = (issuerId: string): number => (changes.get(issuerId) ?? 0) + changesOfAll
 
-  const authorityOf = async (issuerId: string, ski: string | null): Promise<Authority> => {
+  const readAuthorities = async (issuerId: string): Promise<readonly Authority[]> => {
     const authorities = await authoritiesOf(issuerId)
-    const [active] = authorities
-    if (active === undefined) {
+    known.set(issuerId, { authorities, readAt: clock.now().getTime() })
+    return authorities
+  }
+
+  const authorityOf = async (issuerId: string, ski: string | null): Promise<Authority> => {
+    const isAsked = (authority: Authority) => ski === null || skiOf(authority) === ski.toLowerCase()
+    const cached = known.get(issuerId)
+    const isRecent = cached !== undefined && Math.abs(clock.now().getTime() - cached.readAt) < authoritiesMs
+    const recent = isRecent ? cached.authorities.find(isAsked) : undefined
+    if (recent !== undefined) return recent
+    const authorities = await readAuthorities(issuerId)
+    if (authorities.length === 0) {
       throw new AppError("not_supported", `issuer ${issuerId} does not sign revocation lists here: ask its CA`)
     }
-    const found = ski === null ? active : authorities.find((authority) => skiOf(authority) === ski.toLowerCase())
+    const found = authorities.find(isAsked)
     if (found === undefined) throw new AppError("not_found", `issuer ${issuerId} has no CA with the key identifier ca`)
     return found
   }

@@ -14,6 +14,7 @@ import { certificateStore } from "../certificates/certificate.store"
 import type { Db, Query } from "../db/db"
 import { migrate } from "../db/migrate"
 import { openDatabase } from "../db/open"
+import { withStablePlan } from "../db/sqlite-statements"
 import { discoveryStore } from "../discovery/discovery.store"
 import { jobStore } from "../jobs/job.store"
 import { notificationStore } from "../notifications/notification.store"
@@ -47,7 +48,7 @@ const plansOf = async (ask: () => Promise<unknown>): Promise<string[]> => {
   await ask()
   return sent.flatMap(({ text, parameters }) =>
     raw
-      .prepare<unknown[], { detail: string }>(`explain query plan ${text}`)
+      .prepare<unknown[], { detail: string }>(`explain query plan ${withStablePlan(text)}`)
       .all(...parameters)
       .map(({ detail }) => detail),
   )
