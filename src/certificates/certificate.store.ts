@@ -19,7 +19,7 @@ import {
   sql,
 } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
-import { hot, hotInsert } from "../db/hot"
+import { hot, hotInsert, hotUpdate } from "../db/hot"
 import { listing, type Slice, unordered } from "../db/listing"
 import { forUpdate } from "../db/locking"
 import { narrowing, searchedTotal } from "../db/narrowing"
@@ -166,6 +166,13 @@ export const certificateStore = (db: Db) => {
         .where(eq(certificates.id, sql.placeholder("id"))),
     ),
   )
+  const isGiven = eq(certificates.id, sql.placeholder("id"))
+  const changeOne = hotUpdate("change_certificate", certificates, isGiven)
+  const changeFrom = hotUpdate(
+    "change_certificate_from",
+    certificates,
+    and(isGiven, eq(certificates.status, sql.placeholder("from"))),
+  )
   const insertRow = hotInsert("insert_certificate", certificates)
   const isThere = (table: string, id: string) =>
     sql`exists (select 1 from ${sql.identifier(table)} where id = ${sql.placeholder(id)})`.mapWith(Boolean)
@@ -237,7 +244,7 @@ export const certificateStore = (db: Db) => {
     },
 
     async patch(tx: Tx, id: string, set: Partial<Omit<NewCertificateRow, "status">>): Promise<CertificateRow | null> {
-      return (await tx.update(certificates).set(set).where(eq(certificates.id, id)).returning())[0] ?? null
+      return (await changeOne(tx, set, { id }))[0] ?? null
     },
 
     /** False when the status is no longer `from`. */
@@ -248,12 +255,7 @@ export const certificateStore = (db: Db) => {
       to: CertificateStatus,
       set: Partial<NewCertificateRow> = {},
     ): Promise<boolean> {
-      const changed = await tx
-        .update(certificates)
-        .set({ ...set, status: to })
-        .where(and(eq(certificates.id, id), eq(certificates.status, from)))
-        .returning({ id: certificates.id })
-      return changed.length > 0
+      return (await changeFrom(tx, { ...set, status: to }, { id, from })).length > 0
     },
 
     /** Ids of those that were changed: their status was still `from`. */

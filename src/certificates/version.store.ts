@@ -1,7 +1,7 @@
 /** SQL of certificate versions: each X.509 that was issued, newest first. Versions are never changed, only their dates of renewal. */
 import { and, count, desc, eq, inArray, isNull, type SQL, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
-import { hot } from "../db/hot"
+import { hot, hotInsert } from "../db/hot"
 import { listing, type Slice, type TextFilter } from "../db/listing"
 import type { Tables } from "../db/tables/tables"
 import { timeById } from "../db/time-by-id"
@@ -23,13 +23,9 @@ export const versionStore = ({ t, read }: Db) => {
   const listed = listing({ id, time: createdAt, text: [id, serialNumber, fingerprintSha256, agentId] })
   const filterOf = ({ certificateId, search }: VersionFilter) =>
     and(eq(t.certificateVersions.certificateId, certificateId), listed.matches(search))
+  const insertOne = hotInsert("insert_version", t.certificateVersions)
   const insertNew = async (tx: Tx, version: NewVersion): Promise<boolean> => {
-    const inserted = await tx
-      .insert(t.certificateVersions)
-      .values(version)
-      .onConflictDoNothing()
-      .returning({ id: t.certificateVersions.id })
-    return inserted.length > 0
+    return (await insertOne(tx, version)).length > 0
   }
 
   // Several times in each renewal and deployment.
@@ -121,6 +117,10 @@ export const versionStore = ({ t, read }: Db) => {
         .where(eq(t.certificateVersions.fingerprintSha256, fingerprint))
       return rows[0] ?? null
     },
+
+    /** Serial numbers are unique per CA only. */
+    bySerial: (serialNumber: string): Promise<VersionRow[]> =>
+      read.select().from(t.certificateVersions).where(eq(t.certificateVersions.serialNumber, serialNumber)).limit(10),
 
     async exists(query: Query | Tx, certificateId: string): Promise<boolean> {
       const rows = await query

@@ -1,6 +1,6 @@
 /** Prepared queries for the few paths where building the SQL costs more than running it. Say the measurement where you use it. */
 
-import { getTableColumns, sql } from "drizzle-orm"
+import { getTableColumns, type SQL, sql } from "drizzle-orm"
 import type { SQLiteTable } from "drizzle-orm/sqlite-core"
 import type { Query, Tx } from "./db"
 
@@ -50,5 +50,43 @@ export const hotInsert = <T extends SQLiteTable>(name: string, table: T) => {
       return [key, value === null ? null : column.mapToDriverValue(value)]
     })
     return (await insert(tx, Object.fromEntries(values))) as T["$inferSelect"][]
+  }
+}
+
+/**
+ * Changes the rows of a condition, prepared once for each set of columns that is ever given; answers with the rows as they are then.
+ * `where` has placeholders for the values of the condition.
+ */
+export const hotUpdate = <T extends SQLiteTable>(name: string, table: T, where: SQL | undefined) => {
+  const columns = new Map(Object.entries(getTableColumns(table)))
+  const prepared = new Map<string, ReturnType<typeof hot<Tx, unknown>>>()
+  const place = (key: string): string => `set_${key}`
+  const queryFor = (keys: readonly string[]) => {
+    const signature = keys.join(" ")
+    const known = prepared.get(signature)
+    if (known !== undefined) return known
+    const places = Object.fromEntries(keys.map((key) => [key, sql`${sql.placeholder(place(key))}`]))
+    const query = hot(`${name}_${prepared.size}`, (tx: Tx) =>
+      tx
+        .update(table)
+        .set(places as Parameters<ReturnType<typeof tx.update<T>>["set"]>[0])
+        .where(where)
+        .returning(),
+    )
+    prepared.set(signature, query)
+    return query
+  }
+  return async (
+    tx: Tx,
+    set: Partial<T["$inferInsert"]>,
+    values: Readonly<Record<string, unknown>>,
+  ): Promise<T["$inferSelect"][]> => {
+    const given = Object.entries(set).filter(([, value]) => value !== undefined)
+    const encoded = given.map(([key, value]) => [
+      place(key),
+      value === null ? null : columns.get(key)?.mapToDriverValue(value),
+    ])
+    const query = queryFor(given.map(([key]) => key))
+    return (await query(tx, { ...values, ...Object.fromEntries(encoded) })) as T["$inferSelect"][]
   }
 }

@@ -1,7 +1,7 @@
 /** SQL of jobs. Every change of state is compare-and-set on the state it starts from. */
 import { and, asc, count, eq, inArray, isNotNull, isNull, lt, or, type SQL, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
-import { hot } from "../db/hot"
+import { hot, hotInsert, hotUpdate } from "../db/hot"
 import { listing, type Slice, type TextFilter } from "../db/listing"
 import { forUpdate } from "../db/locking"
 import { rowCounts } from "../db/row-counts"
@@ -80,6 +80,15 @@ export const jobStore = ({ t, read, scan, dialect }: Db) => {
     ).orderBy(...oldestFirst),
   )
 
+  const insertOne = hotInsert("insert_job", t.jobs)
+  const isAsSeen = and(
+    eq(t.jobs.id, sql.placeholder("id")),
+    eq(t.jobs.status, sql.placeholder("status")),
+    eq(t.jobs.attempts, sql.placeholder("attempts")),
+  )
+  const changeSeen = hotUpdate("change_job", t.jobs, isAsSeen)
+  const changeUnheld = hotUpdate("change_unheld_job", t.jobs, and(isAsSeen, isNull(t.jobs.hold)))
+
   return {
     ...waitingWorkStore({ t, read }),
 
@@ -101,7 +110,7 @@ export const jobStore = ({ t, read, scan, dialect }: Db) => {
 
     /** null when an open Issuance or Renewal job of the same certificate and agent is in the way. */
     async insert(tx: Tx, job: NewJob): Promise<JobRow | null> {
-      return (await tx.insert(t.jobs).values(job).onConflictDoNothing().returning())[0] ?? null
+      return (await insertOne(tx, job))[0] ?? null
     },
 
     /** Returns those that were stored: not those that an open Issuance or Renewal job is in the way of. */
@@ -124,19 +133,8 @@ export const jobStore = ({ t, read, scan, dialect }: Db) => {
       set: Partial<NewJob>,
       { onlyUnheld = false }: { onlyUnheld?: boolean } = {},
     ): Promise<JobRow | null> {
-      const changed = await tx
-        .update(t.jobs)
-        .set(set)
-        .where(
-          and(
-            eq(t.jobs.id, id),
-            eq(t.jobs.status, status),
-            eq(t.jobs.attempts, attempts),
-            onlyUnheld ? isNull(t.jobs.hold) : undefined,
-          ),
-        )
-        .returning()
-      return changed[0] ?? null
+      const change = onlyUnheld ? changeUnheld : changeSeen
+      return (await change(tx, set, { id, status, attempts }))[0] ?? null
     },
 
     /** Reads the job and holds it until the transaction ends. Its certificate is locked first. */

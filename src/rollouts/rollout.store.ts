@@ -1,7 +1,7 @@
 /** SQL of roll-outs. */
 import { and, asc, eq, inArray, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
-import { hot } from "../db/hot"
+import { hot, hotInsert } from "../db/hot"
 import type { Tables } from "../db/tables/tables"
 
 export type RolloutRow = Tables["rollouts"]["$inferSelect"]
@@ -15,6 +15,8 @@ export const rolloutStore = ({ t, read }: Db) => {
       .from(t.rollouts)
       .where(eq(t.rollouts.id, sql.placeholder("id"))),
   )
+  const insertOne = hotInsert("insert_rollout", t.rollouts)
+
   return {
     async get(query: Tx | Query, id: string): Promise<RolloutRow | null> {
       return (await byId(query, { id }))[0] ?? null
@@ -39,7 +41,9 @@ export const rolloutStore = ({ t, read }: Db) => {
 
     /** How many were stored: not those of certificates of which another one is running. */
     async insertAll(tx: Tx, added: readonly NewRollout[]): Promise<number> {
-      if (added.length === 0) return 0
+      const [only] = added
+      if (only === undefined) return 0
+      if (added.length === 1) return (await insertOne(tx, only)).length
       const stored = await tx
         .insert(t.rollouts)
         .values([...added])
