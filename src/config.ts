@@ -5,10 +5,12 @@
 import { BlockList, isIP } from "node:net"
 import { homedir, hostname } from "node:os"
 import { join, resolve } from "node:path"
+import { type AcmeServerSettings, readAcme } from "./config/acme"
 import { type ConfiguredKey, readApiKeys } from "./config/api-keys"
 import { type Env, type EnvironmentReader, environmentReader, refuse } from "./config/environment"
 import { type EstProfileSettings, readEst } from "./config/est"
 import { type DigestSettings, type NotifierVariables, readDigest, readNotifiers } from "./config/notifiers"
+import { readScep, type ScepSettings } from "./config/scep"
 import { dataDirectoryOf } from "./data-directory"
 
 const logLevels = ["debug", "info", "warn", "error"] as const
@@ -77,6 +79,9 @@ export interface Config {
   readonly approvalBypass: boolean
   /** Empty: EST is off. */
   readonly est: readonly EstProfileSettings[]
+  readonly scep: ScepSettings
+  /** null: the ACME server is off. */
+  readonly acme: AcmeServerSettings | null
   readonly ocsp: {
     /** Per address; 0: no limit. */
     readonly requestsPerMinute: number
@@ -361,6 +366,8 @@ export const readConfig = (env: Env, machine: Machine = thisMachine()): Config =
     approvalBypass: readApprovalBypass(read, warn),
     ocsp: readOcsp(read),
     est: readEst(read, warn),
+    scep: readScep(read),
+    acme: readAcme(read, warn),
     auth: readAuth(read, warn),
     rateLimit: readRateLimit(read),
     exportsPerHour: read.int("CERTCTL_CERT_EXPORT_RATE_LIMIT_PER_ACTOR_HR", 50, { min: 0 }),

@@ -10,6 +10,7 @@ import { leaseMs } from "./certificates/signing.service"
 import { proxyList } from "./config"
 import { leaseStore } from "./db/lease.store"
 import { foldRowCounts } from "./db/row-counts"
+import { indexRecent } from "./db/search-triggers"
 import { logger } from "./logging"
 import { loops } from "./scheduler/loops"
 import { scheduler, soleHolder } from "./scheduler/scheduler"
@@ -67,6 +68,7 @@ export const wire = (options: WiringOptions) => {
         sealing: sealingService({ db, leaves, clock }),
         sessions: access.sessions,
         counters: { fold: (signal) => foldRowCounts(db, signal) },
+        searchIndex: { catchUp: (signal) => indexRecent(db, signal) },
       },
       { ...config.schedule, digest: config.digest },
     ),
@@ -91,6 +93,7 @@ export const wire = (options: WiringOptions) => {
       }
       await services.issuers.start()
       await services.est.demandIssuers()
+      await services.scep.demandIssuers()
       await services.processor.dropOwnLeases()
       return access.ensureFirstKey()
     },

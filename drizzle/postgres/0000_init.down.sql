@@ -36,6 +36,22 @@ DROP TABLE "ocsp_responders" CASCADE;
 --> statement-breakpoint
 DROP TABLE "intermediate_cas" CASCADE;
 --> statement-breakpoint
+DROP TABLE "scep_registration_authorities" CASCADE;
+--> statement-breakpoint
+DROP TABLE "scep_challenges" CASCADE;
+--> statement-breakpoint
+DROP TABLE "acme_accounts" CASCADE;
+--> statement-breakpoint
+DROP TABLE "acme_external_accounts" CASCADE;
+--> statement-breakpoint
+DROP TABLE "acme_orders" CASCADE;
+--> statement-breakpoint
+DROP TABLE "acme_authorizations" CASCADE;
+--> statement-breakpoint
+DROP TABLE "acme_challenges" CASCADE;
+--> statement-breakpoint
+DROP TABLE "acme_nonces" CASCADE;
+--> statement-breakpoint
 DROP TABLE "rollouts" CASCADE;
 --> statement-breakpoint
 DROP TABLE "jobs" CASCADE;
@@ -71,6 +87,8 @@ DROP TABLE "settings" CASCADE;
 DROP TABLE "row_counts" CASCADE;
 --> statement-breakpoint
 DROP TABLE "search_docs" CASCADE;
+--> statement-breakpoint
+DROP TABLE "search_marks" CASCADE;
 --> statement-breakpoint
 DROP TABLE "discovery_scans" CASCADE;
 --> statement-breakpoint

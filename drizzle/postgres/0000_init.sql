@@ -44,6 +44,8 @@ CREATE TABLE "certificate_profiles" (
 	"required_csr_attributes" text NOT NULL,
 	"must_staple" boolean DEFAULT false NOT NULL,
 	"requires_approval" boolean DEFAULT false NOT NULL,
+	"acme_auth_mode" text,
+	"acme_issuer_id" text,
 	"created_at" timestamp (3) with time zone NOT NULL,
 	"updated_at" timestamp (3) with time zone NOT NULL,
 	CONSTRAINT "certificate_profiles_name_unique" UNIQUE("name")
@@ -92,6 +94,10 @@ CREATE TABLE "ca_keys" (
 	"chain_pem" text NOT NULL,
 	"encrypted_key" "bytea" NOT NULL,
 	"state" text NOT NULL,
+	"former_ski" text,
+	"new_with_old_pem" text,
+	"old_with_new_pem" text,
+	"bridged_until" timestamp (3) with time zone,
 	"created_at" timestamp (3) with time zone NOT NULL,
 	CONSTRAINT "ca_keys_issuer_id_ski_pk" PRIMARY KEY("issuer_id","ski")
 );
@@ -275,6 +281,99 @@ CREATE TABLE "intermediate_cas" (
 	CONSTRAINT "intermediate_cas_state" CHECK (state in ('active', 'retiring', 'retired')),
 	CONSTRAINT "intermediate_cas_validity" CHECK (not_after > not_before),
 	CONSTRAINT "intermediate_cas_parent" CHECK (parent_ca_id is null or parent_ca_id <> id)
+);
+--> statement-breakpoint
+CREATE TABLE "scep_registration_authorities" (
+	"issuer_id" text NOT NULL,
+	"cert_serial" text NOT NULL,
+	"ca_ski" text NOT NULL,
+	"cert_pem" text NOT NULL,
+	"encrypted_key" "bytea" NOT NULL,
+	"state" text NOT NULL,
+	"not_before" timestamp (3) with time zone NOT NULL,
+	"not_after" timestamp (3) with time zone NOT NULL,
+	"created_at" timestamp (3) with time zone NOT NULL,
+	CONSTRAINT "scep_registration_authorities_issuer_id_cert_serial_pk" PRIMARY KEY("issuer_id","cert_serial")
+);
+--> statement-breakpoint
+CREATE TABLE "scep_challenges" (
+	"id" text PRIMARY KEY NOT NULL,
+	"hash" text NOT NULL,
+	"path_id" text NOT NULL,
+	"created_by" text NOT NULL,
+	"created_at" timestamp (3) with time zone NOT NULL,
+	"expires_at" timestamp (3) with time zone NOT NULL,
+	"used_at" timestamp (3) with time zone,
+	"waiting_csr_hash" text,
+	CONSTRAINT "scep_challenges_hash_unique" UNIQUE("hash")
+);
+--> statement-breakpoint
+CREATE TABLE "acme_accounts" (
+	"account_id" text PRIMARY KEY NOT NULL,
+	"jwk_thumbprint" text NOT NULL,
+	"jwk_pem" text NOT NULL,
+	"contact" text NOT NULL,
+	"status" text NOT NULL,
+	"profile_id" text NOT NULL,
+	"owner_id" text,
+	"created_at" timestamp (3) with time zone NOT NULL,
+	"updated_at" timestamp (3) with time zone NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "acme_external_accounts" (
+	"id" text PRIMARY KEY NOT NULL,
+	"profile_id" text NOT NULL,
+	"owner_id" text,
+	"encrypted_key" "bytea" NOT NULL,
+	"created_by" text NOT NULL,
+	"created_at" timestamp (3) with time zone NOT NULL,
+	"expires_at" timestamp (3) with time zone,
+	"account_id" text,
+	"bound_at" timestamp (3) with time zone
+);
+--> statement-breakpoint
+CREATE TABLE "acme_orders" (
+	"order_id" text PRIMARY KEY NOT NULL,
+	"account_id" text NOT NULL,
+	"identifiers" text NOT NULL,
+	"status" text NOT NULL,
+	"expires_at" timestamp (3) with time zone NOT NULL,
+	"error" text,
+	"csr_pem" text,
+	"certificate_id" text,
+	"version_id" text,
+	"replaces_id" text,
+	"created_at" timestamp (3) with time zone NOT NULL,
+	"updated_at" timestamp (3) with time zone NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "acme_authorizations" (
+	"authz_id" text PRIMARY KEY NOT NULL,
+	"order_id" text NOT NULL,
+	"identifier" text NOT NULL,
+	"status" text NOT NULL,
+	"expires_at" timestamp (3) with time zone NOT NULL,
+	"wildcard" boolean NOT NULL,
+	"created_at" timestamp (3) with time zone NOT NULL,
+	"updated_at" timestamp (3) with time zone NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "acme_challenges" (
+	"challenge_id" text PRIMARY KEY NOT NULL,
+	"authz_id" text NOT NULL,
+	"type" text NOT NULL,
+	"status" text NOT NULL,
+	"token" text NOT NULL,
+	"validated_at" timestamp (3) with time zone,
+	"error" text,
+	"claimed_until" timestamp (3) with time zone,
+	"created_at" timestamp (3) with time zone NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "acme_nonces" (
+	"nonce" text PRIMARY KEY NOT NULL,
+	"issued_at" timestamp (3) with time zone NOT NULL,
+	"expires_at" timestamp (3) with time zone NOT NULL
 );
 --> statement-breakpoint
 CREATE TABLE "rollouts" (
@@ -490,6 +589,11 @@ CREATE TABLE "search_docs" (
 	"text" text NOT NULL
 );
 --> statement-breakpoint
+CREATE TABLE "search_marks" (
+	"kind" text PRIMARY KEY NOT NULL,
+	"doc" bigint NOT NULL
+);
+--> statement-breakpoint
 CREATE TABLE "discovery_scans" (
 	"id" text PRIMARY KEY NOT NULL,
 	"agent_id" text NOT NULL,
@@ -589,6 +693,8 @@ CREATE TABLE "endpoint_health_history" (
 --> statement-breakpoint
 ALTER TABLE "owners" ADD CONSTRAINT "owners_team_id_teams_id_fk" FOREIGN KEY ("team_id") REFERENCES "public"."teams"("id") ON DELETE restrict ON UPDATE no action;
 --> statement-breakpoint
+ALTER TABLE "certificate_profiles" ADD CONSTRAINT "certificate_profiles_acme_issuer_id_issuers_id_fk" FOREIGN KEY ("acme_issuer_id") REFERENCES "public"."issuers"("id") ON DELETE set null ON UPDATE no action;
+--> statement-breakpoint
 ALTER TABLE "renewal_policies" ADD CONSTRAINT "renewal_policies_certificate_profile_id_certificate_profiles_id_fk" FOREIGN KEY ("certificate_profile_id") REFERENCES "public"."certificate_profiles"("id") ON DELETE set null ON UPDATE no action;
 --> statement-breakpoint
 ALTER TABLE "renewal_policies" ADD CONSTRAINT "renewal_policies_agent_group_id_agent_groups_id_fk" FOREIGN KEY ("agent_group_id") REFERENCES "public"."agent_groups"("id") ON DELETE set null ON UPDATE no action;
@@ -636,6 +742,30 @@ ALTER TABLE "ocsp_responders" ADD CONSTRAINT "ocsp_responders_issuer_id_issuers_
 ALTER TABLE "intermediate_cas" ADD CONSTRAINT "intermediate_cas_owning_issuer_id_issuers_id_fk" FOREIGN KEY ("owning_issuer_id") REFERENCES "public"."issuers"("id") ON DELETE restrict ON UPDATE no action;
 --> statement-breakpoint
 ALTER TABLE "intermediate_cas" ADD CONSTRAINT "intermediate_cas_parent_ca_id_intermediate_cas_id_fk" FOREIGN KEY ("parent_ca_id") REFERENCES "public"."intermediate_cas"("id") ON DELETE restrict ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "scep_registration_authorities" ADD CONSTRAINT "scep_registration_authorities_issuer_id_issuers_id_fk" FOREIGN KEY ("issuer_id") REFERENCES "public"."issuers"("id") ON DELETE cascade ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "acme_accounts" ADD CONSTRAINT "acme_accounts_profile_id_certificate_profiles_id_fk" FOREIGN KEY ("profile_id") REFERENCES "public"."certificate_profiles"("id") ON DELETE cascade ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "acme_accounts" ADD CONSTRAINT "acme_accounts_owner_id_owners_id_fk" FOREIGN KEY ("owner_id") REFERENCES "public"."owners"("id") ON DELETE set null ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "acme_external_accounts" ADD CONSTRAINT "acme_external_accounts_profile_id_certificate_profiles_id_fk" FOREIGN KEY ("profile_id") REFERENCES "public"."certificate_profiles"("id") ON DELETE cascade ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "acme_external_accounts" ADD CONSTRAINT "acme_external_accounts_owner_id_owners_id_fk" FOREIGN KEY ("owner_id") REFERENCES "public"."owners"("id") ON DELETE set null ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "acme_external_accounts" ADD CONSTRAINT "acme_external_accounts_account_id_acme_accounts_account_id_fk" FOREIGN KEY ("account_id") REFERENCES "public"."acme_accounts"("account_id") ON DELETE set null ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "acme_orders" ADD CONSTRAINT "acme_orders_account_id_acme_accounts_account_id_fk" FOREIGN KEY ("account_id") REFERENCES "public"."acme_accounts"("account_id") ON DELETE cascade ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "acme_orders" ADD CONSTRAINT "acme_orders_certificate_id_managed_certificates_id_fk" FOREIGN KEY ("certificate_id") REFERENCES "public"."managed_certificates"("id") ON DELETE set null ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "acme_orders" ADD CONSTRAINT "acme_orders_version_id_certificate_versions_id_fk" FOREIGN KEY ("version_id") REFERENCES "public"."certificate_versions"("id") ON DELETE set null ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "acme_orders" ADD CONSTRAINT "acme_orders_replaces_id_certificate_versions_id_fk" FOREIGN KEY ("replaces_id") REFERENCES "public"."certificate_versions"("id") ON DELETE set null ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "acme_authorizations" ADD CONSTRAINT "acme_authorizations_order_id_acme_orders_order_id_fk" FOREIGN KEY ("order_id") REFERENCES "public"."acme_orders"("order_id") ON DELETE cascade ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "acme_challenges" ADD CONSTRAINT "acme_challenges_authz_id_acme_authorizations_authz_id_fk" FOREIGN KEY ("authz_id") REFERENCES "public"."acme_authorizations"("authz_id") ON DELETE cascade ON UPDATE no action;
 --> statement-breakpoint
 ALTER TABLE "rollouts" ADD CONSTRAINT "rollouts_certificate_id_managed_certificates_id_fk" FOREIGN KEY ("certificate_id") REFERENCES "public"."managed_certificates"("id") ON DELETE cascade ON UPDATE no action;
 --> statement-breakpoint
@@ -792,6 +922,36 @@ CREATE UNIQUE INDEX "uq_intermediate_cas_name" ON "intermediate_cas" USING btree
 CREATE UNIQUE INDEX "uq_intermediate_cas_active_root" ON "intermediate_cas" USING btree ("owning_issuer_id") WHERE parent_ca_id is null and state = 'active';
 --> statement-breakpoint
 CREATE INDEX "idx_intermediate_cas_parent_ca_id" ON "intermediate_cas" USING btree ("parent_ca_id");
+--> statement-breakpoint
+CREATE UNIQUE INDEX "uq_scep_registration_authorities_current" ON "scep_registration_authorities" USING btree ("issuer_id") WHERE state = 'current';
+--> statement-breakpoint
+CREATE INDEX "idx_scep_challenges_expires_at" ON "scep_challenges" USING btree ("expires_at");
+--> statement-breakpoint
+CREATE UNIQUE INDEX "uq_acme_accounts_profile_jwk" ON "acme_accounts" USING btree ("profile_id","jwk_thumbprint");
+--> statement-breakpoint
+CREATE INDEX "idx_acme_accounts_created_at" ON "acme_accounts" USING btree ("created_at","account_id");
+--> statement-breakpoint
+CREATE INDEX "idx_acme_orders_account_id" ON "acme_orders" USING btree ("account_id","created_at");
+--> statement-breakpoint
+CREATE INDEX "idx_acme_orders_open" ON "acme_orders" USING btree ("account_id") WHERE status in ('pending', 'ready', 'processing');
+--> statement-breakpoint
+CREATE INDEX "idx_acme_orders_expires_at" ON "acme_orders" USING btree ("expires_at");
+--> statement-breakpoint
+CREATE INDEX "idx_acme_orders_certificate_id" ON "acme_orders" USING btree ("certificate_id");
+--> statement-breakpoint
+CREATE INDEX "idx_acme_orders_version_id" ON "acme_orders" USING btree ("version_id");
+--> statement-breakpoint
+CREATE UNIQUE INDEX "uq_acme_orders_replaces_id" ON "acme_orders" USING btree ("replaces_id") WHERE replaces_id is not null and status <> 'invalid';
+--> statement-breakpoint
+CREATE INDEX "idx_acme_authorizations_order_id" ON "acme_authorizations" USING btree ("order_id");
+--> statement-breakpoint
+CREATE INDEX "idx_acme_authorizations_expiring" ON "acme_authorizations" USING btree ("expires_at") WHERE status in ('pending', 'valid');
+--> statement-breakpoint
+CREATE INDEX "idx_acme_challenges_authz_id" ON "acme_challenges" USING btree ("authz_id");
+--> statement-breakpoint
+CREATE INDEX "idx_acme_challenges_processing" ON "acme_challenges" USING btree ("claimed_until") WHERE status = 'processing';
+--> statement-breakpoint
+CREATE INDEX "idx_acme_nonces_expires_at" ON "acme_nonces" USING btree ("expires_at");
 --> statement-breakpoint
 CREATE INDEX "idx_rollouts_certificate_id" ON "rollouts" USING btree ("certificate_id");
 --> statement-breakpoint

@@ -36,6 +36,22 @@ DROP TABLE `ocsp_responders`;
 --> statement-breakpoint
 DROP TABLE `intermediate_cas`;
 --> statement-breakpoint
+DROP TABLE `scep_registration_authorities`;
+--> statement-breakpoint
+DROP TABLE `scep_challenges`;
+--> statement-breakpoint
+DROP TABLE `acme_accounts`;
+--> statement-breakpoint
+DROP TABLE `acme_external_accounts`;
+--> statement-breakpoint
+DROP TABLE `acme_orders`;
+--> statement-breakpoint
+DROP TABLE `acme_authorizations`;
+--> statement-breakpoint
+DROP TABLE `acme_challenges`;
+--> statement-breakpoint
+DROP TABLE `acme_nonces`;
+--> statement-breakpoint
 DROP TABLE `rollouts`;
 --> statement-breakpoint
 DROP TABLE `jobs`;
@@ -71,6 +87,8 @@ DROP TABLE `settings`;
 DROP TABLE `row_counts`;
 --> statement-breakpoint
 DROP TABLE `search_docs`;
+--> statement-breakpoint
+DROP TABLE `search_marks`;
 --> statement-breakpoint
 DROP TABLE `discovery_scans`;
 --> statement-breakpoint

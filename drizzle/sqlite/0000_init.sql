@@ -55,8 +55,11 @@ CREATE TABLE `certificate_profiles` (
 	`required_csr_attributes` text NOT NULL,
 	`must_staple` integer DEFAULT false NOT NULL,
 	`requires_approval` integer DEFAULT false NOT NULL,
+	`acme_auth_mode` text,
+	`acme_issuer_id` text,
 	`created_at` integer NOT NULL,
-	`updated_at` integer NOT NULL
+	`updated_at` integer NOT NULL,
+	FOREIGN KEY (`acme_issuer_id`) REFERENCES `issuers`(`id`) ON UPDATE no action ON DELETE set null
 );
 --> statement-breakpoint
 CREATE UNIQUE INDEX `certificate_profiles_name_unique` ON `certificate_profiles` (`name`);
@@ -110,6 +113,10 @@ CREATE TABLE `ca_keys` (
 	`chain_pem` text NOT NULL,
 	`encrypted_key` blob NOT NULL,
 	`state` text NOT NULL,
+	`former_ski` text,
+	`new_with_old_pem` text,
+	`old_with_new_pem` text,
+	`bridged_until` integer,
 	`created_at` integer NOT NULL,
 	PRIMARY KEY(`issuer_id`, `ski`),
 	FOREIGN KEY (`issuer_id`) REFERENCES `issuers`(`id`) ON UPDATE no action ON DELETE restrict
@@ -419,6 +426,142 @@ CREATE UNIQUE INDEX `uq_intermediate_cas_name` ON `intermediate_cas` (`owning_is
 CREATE UNIQUE INDEX `uq_intermediate_cas_active_root` ON `intermediate_cas` (`owning_issuer_id`) WHERE parent_ca_id is null and state = 'active';
 --> statement-breakpoint
 CREATE INDEX `idx_intermediate_cas_parent_ca_id` ON `intermediate_cas` (`parent_ca_id`);
+--> statement-breakpoint
+CREATE TABLE `scep_registration_authorities` (
+	`issuer_id` text NOT NULL,
+	`cert_serial` text NOT NULL,
+	`ca_ski` text NOT NULL,
+	`cert_pem` text NOT NULL,
+	`encrypted_key` blob NOT NULL,
+	`state` text NOT NULL,
+	`not_before` integer NOT NULL,
+	`not_after` integer NOT NULL,
+	`created_at` integer NOT NULL,
+	PRIMARY KEY(`issuer_id`, `cert_serial`),
+	FOREIGN KEY (`issuer_id`) REFERENCES `issuers`(`id`) ON UPDATE no action ON DELETE cascade
+);
+--> statement-breakpoint
+CREATE UNIQUE INDEX `uq_scep_registration_authorities_current` ON `scep_registration_authorities` (`issuer_id`) WHERE state = 'current';
+--> statement-breakpoint
+CREATE TABLE `scep_challenges` (
+	`id` text PRIMARY KEY NOT NULL,
+	`hash` text NOT NULL,
+	`path_id` text NOT NULL,
+	`created_by` text NOT NULL,
+	`created_at` integer NOT NULL,
+	`expires_at` integer NOT NULL,
+	`used_at` integer,
+	`waiting_csr_hash` text
+);
+--> statement-breakpoint
+CREATE UNIQUE INDEX `scep_challenges_hash_unique` ON `scep_challenges` (`hash`);
+--> statement-breakpoint
+CREATE INDEX `idx_scep_challenges_expires_at` ON `scep_challenges` (`expires_at`);
+--> statement-breakpoint
+CREATE TABLE `acme_accounts` (
+	`account_id` text PRIMARY KEY NOT NULL,
+	`jwk_thumbprint` text NOT NULL,
+	`jwk_pem` text NOT NULL,
+	`contact` text NOT NULL,
+	`status` text NOT NULL,
+	`profile_id` text NOT NULL,
+	`owner_id` text,
+	`created_at` integer NOT NULL,
+	`updated_at` integer NOT NULL,
+	FOREIGN KEY (`profile_id`) REFERENCES `certificate_profiles`(`id`) ON UPDATE no action ON DELETE cascade,
+	FOREIGN KEY (`owner_id`) REFERENCES `owners`(`id`) ON UPDATE no action ON DELETE set null
+);
+--> statement-breakpoint
+CREATE UNIQUE INDEX `uq_acme_accounts_profile_jwk` ON `acme_accounts` (`profile_id`,`jwk_thumbprint`);
+--> statement-breakpoint
+CREATE INDEX `idx_acme_accounts_created_at` ON `acme_accounts` (`created_at`,`account_id`);
+--> statement-breakpoint
+CREATE TABLE `acme_external_accounts` (
+	`id` text PRIMARY KEY NOT NULL,
+	`profile_id` text NOT NULL,
+	`owner_id` text,
+	`encrypted_key` blob NOT NULL,
+	`created_by` text NOT NULL,
+	`created_at` integer NOT NULL,
+	`expires_at` integer,
+	`account_id` text,
+	`bound_at` integer,
+	FOREIGN KEY (`profile_id`) REFERENCES `certificate_profiles`(`id`) ON UPDATE no action ON DELETE cascade,
+	FOREIGN KEY (`owner_id`) REFERENCES `owners`(`id`) ON UPDATE no action ON DELETE set null,
+	FOREIGN KEY (`account_id`) REFERENCES `acme_accounts`(`account_id`) ON UPDATE no action ON DELETE set null
+);
+--> statement-breakpoint
+CREATE TABLE `acme_orders` (
+	`order_id` text PRIMARY KEY NOT NULL,
+	`account_id` text NOT NULL,
+	`identifiers` text NOT NULL,
+	`status` text NOT NULL,
+	`expires_at` integer NOT NULL,
+	`error` text,
+	`csr_pem` text,
+	`certificate_id` text,
+	`version_id` text,
+	`replaces_id` text,
+	`created_at` integer NOT NULL,
+	`updated_at` integer NOT NULL,
+	FOREIGN KEY (`account_id`) REFERENCES `acme_accounts`(`account_id`) ON UPDATE no action ON DELETE cascade,
+	FOREIGN KEY (`certificate_id`) REFERENCES `managed_certificates`(`id`) ON UPDATE no action ON DELETE set null,
+	FOREIGN KEY (`version_id`) REFERENCES `certificate_versions`(`id`) ON UPDATE no action ON DELETE set null,
+	FOREIGN KEY (`replaces_id`) REFERENCES `certificate_versions`(`id`) ON UPDATE no action ON DELETE set null
+);
+--> statement-breakpoint
+CREATE INDEX `idx_acme_orders_account_id` ON `acme_orders` (`account_id`,`created_at`);
+--> statement-breakpoint
+CREATE INDEX `idx_acme_orders_open` ON `acme_orders` (`account_id`) WHERE status in ('pending', 'ready', 'processing');
+--> statement-breakpoint
+CREATE INDEX `idx_acme_orders_expires_at` ON `acme_orders` (`expires_at`);
+--> statement-breakpoint
+CREATE INDEX `idx_acme_orders_certificate_id` ON `acme_orders` (`certificate_id`);
+--> statement-breakpoint
+CREATE INDEX `idx_acme_orders_version_id` ON `acme_orders` (`version_id`);
+--> statement-breakpoint
+CREATE UNIQUE INDEX `uq_acme_orders_replaces_id` ON `acme_orders` (`replaces_id`) WHERE replaces_id is not null and status <> 'invalid';
+--> statement-breakpoint
+CREATE TABLE `acme_authorizations` (
+	`authz_id` text PRIMARY KEY NOT NULL,
+	`order_id` text NOT NULL,
+	`identifier` text NOT NULL,
+	`status` text NOT NULL,
+	`expires_at` integer NOT NULL,
+	`wildcard` integer NOT NULL,
+	`created_at` integer NOT NULL,
+	`updated_at` integer NOT NULL,
+	FOREIGN KEY (`order_id`) REFERENCES `acme_orders`(`order_id`) ON UPDATE no action ON DELETE cascade
+);
+--> statement-breakpoint
+CREATE INDEX `idx_acme_authorizations_order_id` ON `acme_authorizations` (`order_id`);
+--> statement-breakpoint
+CREATE INDEX `idx_acme_authorizations_expiring` ON `acme_authorizations` (`expires_at`) WHERE status in ('pending', 'valid');
+--> statement-breakpoint
+CREATE TABLE `acme_challenges` (
+	`challenge_id` text PRIMARY KEY NOT NULL,
+	`authz_id` text NOT NULL,
+	`type` text NOT NULL,
+	`status` text NOT NULL,
+	`token` text NOT NULL,
+	`validated_at` integer,
+	`error` text,
+	`claimed_until` integer,
+	`created_at` integer NOT NULL,
+	FOREIGN KEY (`authz_id`) REFERENCES `acme_authorizations`(`authz_id`) ON UPDATE no action ON DELETE cascade
+);
+--> statement-breakpoint
+CREATE INDEX `idx_acme_challenges_authz_id` ON `acme_challenges` (`authz_id`);
+--> statement-breakpoint
+CREATE INDEX `idx_acme_challenges_processing` ON `acme_challenges` (`claimed_until`) WHERE status = 'processing';
+--> statement-breakpoint
+CREATE TABLE `acme_nonces` (
+	`nonce` text PRIMARY KEY NOT NULL,
+	`issued_at` integer NOT NULL,
+	`expires_at` integer NOT NULL
+);
+--> statement-breakpoint
+CREATE INDEX `idx_acme_nonces_expires_at` ON `acme_nonces` (`expires_at`);
 --> statement-breakpoint
 CREATE TABLE `rollouts` (
 	`id` text PRIMARY KEY NOT NULL,
@@ -758,6 +901,11 @@ CREATE TABLE `search_docs` (
 );
 --> statement-breakpoint
 CREATE UNIQUE INDEX `uq_search_docs_kind_id` ON `search_docs` (`kind`,`id`);
+--> statement-breakpoint
+CREATE TABLE `search_marks` (
+	`kind` text PRIMARY KEY NOT NULL,
+	`doc` integer NOT NULL
+);
 --> statement-breakpoint
 CREATE TABLE `discovery_scans` (
 	`id` text PRIMARY KEY NOT NULL,

@@ -18,6 +18,7 @@ const profile = {
   allowedKeyAlgorithms: [],
   allowedEkus: [],
   maxTtlSeconds: 0,
+  mustStaple: false,
   allowShortLived: false,
   requiredSanPatterns: [],
   spiffeUriPattern: "",

@@ -17,6 +17,7 @@ export interface IssuanceRules {
     readonly allowedKeyAlgorithms: readonly KeyRule[]
     readonly allowedEkus: readonly string[]
     readonly maxTtlSeconds: number
+    readonly mustStaple: boolean
     readonly allowShortLived: boolean
     readonly requiredSanPatterns: readonly string[]
     readonly spiffeUriPattern: string

@@ -32,7 +32,26 @@ export interface Enrolment {
   readonly event: {
     readonly action: string
     readonly details?: Readonly<Record<string, unknown>>
+    /** What it is about; absent: the X.509. */
+    readonly resource?: { readonly type: string; readonly id: string }
   }
+  /** Where several clients may ask for the same names, and each has a managed certificate of its own. */
+  readonly holder?: EnrolmentHolder
+}
+
+/** Whose a managed certificate is. The functions take part in the transactions of an enrolment. */
+export interface EnrolmentHolder {
+  readonly id: string
+  /** null: as for certificates that nobody on this server asked for. */
+  readonly ownerId: string | null
+  /** Which of these managed certificates are the holder's. */
+  owned(tx: Tx, certificateIds: readonly string[]): Promise<readonly string[]>
+  /** Whether the version was issued for something else before, so that the same CSR is a new request. */
+  isTaken(tx: Tx, versionId: string): Promise<boolean>
+  /** The managed certificate is found or made. */
+  onCertificate(tx: Tx, certificateId: string): Promise<void>
+  /** The X.509 is stored. What it throws undoes that. */
+  onIssued(tx: Tx, versionId: string): Promise<void>
 }
 
 export interface Enrolled {
@@ -51,6 +70,8 @@ interface Deps extends SigningDeps {
   certificates: CertificateStore
   /** Owner, team and policy of what nobody on this server asked for, made on first use. */
   ensureSystemRows: (tx: Tx) => Promise<{ ownerId: string; teamId: string; renewalPolicyId: string }>
+  /** null: there is no such owner, or it has no team. */
+  teamOf: (tx: Tx, ownerId: string) => Promise<string | null>
   findProfile: (id: string) => Promise<(NonNullable<IssuanceRules["profile"]> & { requiresApproval: boolean }) | null>
   onMissingProfile: (profileId: string) => void
 }
@@ -85,25 +106,34 @@ export const enrolmentService = (deps: Deps) => {
     const { source, issuerId, profileId } = enrolment
     const wanted = sanSet(sans)
     const rows = await certificates.enrolled(tx, { source, issuerId, profileId, commonName })
-    const found = rows.find((row) => sanSet(row.sans) === wanted)
+    const same = rows.filter((row) => sanSet(row.sans) === wanted)
+    const { holder } = enrolment
+    const ids = same.map(({ id }) => id)
+    const owned = holder === undefined ? ids : await holder.owned(tx, ids)
+    const found = same.find(({ id }) => owned.includes(id))
     return found === undefined ? null : certificates.lock(tx, found.id)
   }
 
   const insertCertificate = async (tx: Tx, enrolment: Enrolment, profileId: string | null): Promise<CertificateRow> => {
     const { commonName, sans } = namesOf(enrolment)
-    const { source, issuerId, actor } = enrolment
+    const { source, issuerId, actor, holder } = enrolment
     const system = await deps.ensureSystemRows(tx)
+    const ownerId = holder?.ownerId ?? null
+    const teamId = ownerId === null ? null : await deps.teamOf(tx, ownerId)
+    const owner = ownerId === null || teamId === null ? {} : { ownerId, teamId }
     const now = clock.now()
     // The same name for the same need: of two enrolments at one moment, one inserts and the other finds.
-    const need = [source, issuerId, profileId ?? "", nameKey(commonName), sanSet(sans)].join("\n")
+    const whose = holder === undefined ? [] : [holder.id]
+    const need = [source, issuerId, profileId ?? "", nameKey(commonName), sanSet(sans), ...whose].join("\n")
     const digests = [createHash("sha256").update(need).digest("hex").slice(0, 8), randomBytes(4).toString("hex")]
     for (const digest of digests) {
       const row = await certificates.insert(tx, {
-        id: newId("mc-"),
+        id: newId(source === "ACME" ? "mc-acme-" : "mc-"),
         name: `${source.toLowerCase()}-${commonName}-${digest}`,
         commonName,
         sans,
         ...system,
+        ...owner,
         issuerId,
         certificateProfileId: profileId,
         status: "Pending",
@@ -129,15 +159,20 @@ export const enrolmentService = (deps: Deps) => {
     throw new AppError("conflict", `no name is free for the certificate of ${commonName}`)
   }
 
-  const findOrInsert = async (tx: Tx, enrolment: Enrolment, rules: IssuanceRules): Promise<CertificateRow> =>
-    (await findCertificate(tx, enrolment)) ?? insertCertificate(tx, enrolment, rules.profile?.id ?? null)
+  const findOrInsert = async (tx: Tx, enrolment: Enrolment, rules: IssuanceRules): Promise<CertificateRow> => {
+    const found = await findCertificate(tx, enrolment)
+    const certificate = found ?? (await insertCertificate(tx, enrolment, rules.profile?.id ?? null))
+    await enrolment.holder?.onCertificate(tx, certificate.id)
+    return certificate
+  }
 
-  const record = (tx: Tx, { actor, event, source }: Enrolment, version: VersionRow) =>
-    audit.append(tx, {
+  const record = async (tx: Tx, { actor, event, source, holder }: Enrolment, version: VersionRow) => {
+    await holder?.onIssued(tx, version.id)
+    await audit.append(tx, {
       actor,
       action: event.action,
-      resourceType: "certificate",
-      resourceId: version.serialNumber,
+      resourceType: event.resource?.type ?? "certificate",
+      resourceId: event.resource?.id ?? version.serialNumber,
       details: {
         ...event.details,
         certificate_id: version.certificateId,
@@ -146,6 +181,7 @@ export const enrolmentService = (deps: Deps) => {
         protocol: source,
       },
     })
+  }
 
   const asEnrolled = (version: VersionRow): Enrolled => ({
     certificateId: version.certificateId,
@@ -170,6 +206,7 @@ export const enrolmentService = (deps: Deps) => {
       sans: rules.sans,
       ekus: rules.profile?.allowedEkus ?? [],
       maxTtlSeconds: rules.profile?.maxTtlSeconds ?? 0,
+      mustStaple: rules.profile?.mustStaple ?? false,
       idempotencyKey: newId("req-"),
     })) as Issued
     return db.transaction(async (tx) => {
@@ -203,7 +240,8 @@ export const enrolmentService = (deps: Deps) => {
       const certificate = await findOrInsert(tx, enrolment, rules)
       // A client that was told to come back sends the same CSR again.
       const newest = await versions.newestOf(tx, certificate.id, null)
-      if (newest !== null && newest.csrPem === csrPem) return { signed: newest, opened: null, certificate }
+      const isAnswer = newest?.csrPem === csrPem && (await enrolment.holder?.isTaken(tx, newest.id)) !== true
+      if (newest !== null && isAnswer) return { signed: newest, opened: null, certificate }
       const opened = await queue.create(tx, {
         type: (await versions.exists(tx, certificate.id)) ? "Renewal" : "Issuance",
         certificateId: certificate.id,
@@ -234,16 +272,26 @@ export const enrolmentService = (deps: Deps) => {
     return asEnrolled(version)
   }
 
+  const checked = async (enrolment: Enrolment): Promise<IssuanceRules> => {
+    if (enrolment.csr.commonName === "") throw new AppError("validation", "the CSR must have a common name")
+    const rules = await rulesFor(enrolment)
+    checkCsr(enrolment.csr, rules)
+    return rules
+  }
+
   return {
+    /** Whether it would be issued, as far as rules go. @throws AppError `validation` naming the rule */
+    async check(enrolment: Enrolment): Promise<void> {
+      await checked(enrolment)
+    },
+
     /**
      * Checks, issues and stores.
      * @throws AppError `validation` the CSR breaks a rule, which the message names; `upstream` the issuer failed;
      *   `unavailable` the issuer decides later, or the same is being enrolled at this moment
      */
     async enrol(enrolment: Enrolment): Promise<Enrolled> {
-      if (enrolment.csr.commonName === "") throw new AppError("validation", "the CSR must have a common name")
-      const rules = await rulesFor(enrolment)
-      checkCsr(enrolment.csr, rules)
+      const rules = await checked(enrolment)
       const issuer = await openIssuer(enrolment.issuerId)
       const csrPem = toPem("CERTIFICATE REQUEST", enrolment.csr.der)
       return issuer.inProcess
@@ -251,12 +299,16 @@ export const enrolmentService = (deps: Deps) => {
         : enrolOutside(enrolment, rules, csrPem, issuer)
     },
 
-    /** Whether a certificate presented as proof of identity was issued by this issuer, and is neither revoked nor archived. */
-    async isCurrent(issuerId: string, fingerprint: string): Promise<boolean> {
+    /**
+     * Whether a certificate presented as proof of identity was issued by this issuer, and is neither revoked nor archived.
+     * With `profileId`, which may be null, it must also have been issued under that profile.
+     */
+    async isCurrent(issuerId: string, fingerprint: string, profileId?: string | null): Promise<boolean> {
       const version = await versions.byFingerprint(fingerprint)
       if (version === null || version.issuerId !== issuerId || version.notAfter <= clock.now()) return false
       const certificate = await certificates.get(version.certificateId)
-      return certificate !== null && !isTerminal(certificate.status)
+      if (certificate === null || isTerminal(certificate.status)) return false
+      return profileId === undefined || certificate.certificateProfileId === profileId
     },
   }
 }

@@ -109,8 +109,8 @@ export const revocationService = (deps: Deps) => {
     details: { serial: row.serialNumber, issuer_id: row.issuerId, ...outcome },
   })
 
-  /** Stores the rows and owes their issuers the news. */
-  const record = async (tx: Tx, rows: readonly RevocationRow[]): Promise<void> => {
+  /** Stores the rows and owes their issuers the news. Resolves with how many were not there yet. */
+  const record = async (tx: Tx, rows: readonly RevocationRow[]): Promise<number> => {
     const added = await revocations.insert(tx, rows)
     if (added.length > 0) db.signal(tx, revocationTopic)
     await audit.append(
@@ -127,6 +127,7 @@ export const revocationService = (deps: Deps) => {
           payload: { revocation_id: id },
         })),
     )
+    return added.length
   }
 
   /**
@@ -241,6 +242,44 @@ export const revocationService = (deps: Deps) => {
     async revokeTogether(ids: readonly string[], order: RevocationOrder): Promise<Map<string, Refusal | null>> {
       const own = await ownIssuers(ids)
       return db.transaction((tx) => revokeAll(tx, ids, order, own))
+    },
+
+    /**
+     * Revokes one X.509: with its certificate where it is what that has now, else by itself, such as one that was replaced.
+     * False when it is revoked already.
+     * @throws AppError `not_found`
+     */
+    async revokeVersion(
+      version: Pick<VersionRow, "certificateId" | "serialNumber" | "issuerId">,
+      order: RevocationOrder,
+    ): Promise<boolean> {
+      const { certificateId: id, serialNumber, issuerId } = version
+      const own = await ownIssuers([id])
+      return db.transaction(async (tx) => {
+        const [certificate] = await certificates.lockAll(tx, [id])
+        if (certificate === undefined) throw new AppError("not_found", `certificate ${id} does not exist`)
+        const current = await revocations.currentVersions(tx, [id])
+        if (!isTerminal(certificate.status) && current.some((one) => one.serialNumber === serialNumber)) {
+          const refusal = (await revokeAll(tx, [id], order, own)).get(id)
+          if (refusal) throw refusal.error
+          return true
+        }
+        const added = await record(tx, [rowOf({ certificateId: id, serialNumber, issuerId }, certificate, order, own)])
+        if (added === 0) return false
+        await audit.append(tx, {
+          actor: order.actor,
+          action: "certificate_revoked",
+          resourceType: "certificate",
+          resourceId: id,
+          details: {
+            common_name: certificate.commonName,
+            serials: [serialNumber],
+            reason: order.reason,
+            was_replaced: true,
+          },
+        })
+        return true
+      })
     },
 
     /**

@@ -118,6 +118,7 @@ export const signingService = (deps: SigningDeps) => {
     sans: certificate.sans,
     ekus: rules.profile?.allowedEkus ?? [],
     maxTtlSeconds: rules.profile?.maxTtlSeconds ?? 0,
+    mustStaple: rules.profile?.mustStaple ?? false,
     idempotencyKey,
   })
 

@@ -5,6 +5,7 @@ import type { ApiClient } from "./api"
 import { apiCommand, type Cli, calling, idArgument } from "./cli"
 import { note } from "./output"
 import { addResource, type Resource } from "./resource"
+import { addRoots } from "./roots"
 
 type Row<E extends { ":id": { $get: unknown } }> = InferResponseType<E[":id"]["$get"]>
 type Body<E extends { $post: unknown }> = InferRequestType<E["$post"]> extends { json: infer B } ? B : never
@@ -107,6 +108,8 @@ const profiles: Resource<Row<ApiClient["profiles"]>, Body<ApiClient["profiles"]>
     must_staple: { kind: "boolean", description: "whether certificates ask for OCSP stapling" },
     required_csr_attributes: { kind: "list", description: "attributes that a CSR must have" },
     requires_approval: { kind: "boolean", description: "whether somebody has to approve each issuance" },
+    acme_auth_mode: { kind: "text", description: "for ACME clients: trust_authenticated or challenge" },
+    acme_issuer_id: { kind: "text", description: "who issues to ACME clients; empty: the local CA" },
   },
   columns: {
     ID: (row) => row.id,
@@ -143,7 +146,8 @@ const renewalPolicies: Resource<Row<ApiClient["renewal-policies"]>, Body<ApiClie
 }
 
 export const addIssuers = (program: Command, cli: Cli): void => {
-  apiCommand(addResource(program, cli, issuers), "test", "test the connection to an issuer")
+  const group = addResource(program, cli, issuers)
+  apiCommand(group, "test", "test the connection to an issuer")
     .argument("<id>", "id of the issuer", idArgument)
     .action(
       calling(cli, async ({ api, show }, id: string) => {
@@ -151,6 +155,7 @@ export const addIssuers = (program: Command, cli: Cli): void => {
         show(answer, () => `issuer ${id} can be used`)
       }),
     )
+  addRoots(group, cli)
 }
 
 export const addTargets = (program: Command, cli: Cli): void => {

@@ -11,6 +11,7 @@ import { addIntermediates } from "./intermediates"
 import { addJobs } from "./jobs"
 import { addKeys } from "./keys"
 import { addIssuers, addOwners, addProfiles, addRenewalPolicies, addTargets, addTeams } from "./resources"
+import { addScep } from "./scep"
 import { addSearch } from "./search"
 import { addStatus } from "./status"
 import { versionText } from "./version"
@@ -135,6 +136,7 @@ export const programOf = (cli: Cli): Command => {
   addJobs(program, cli)
   addApprovals(program, cli)
   addIntermediates(program, cli)
+  addScep(program, cli)
   addImport(program, cli)
   addSearch(program, cli)
   program.commandsGroup("Settings:")

@@ -23,6 +23,8 @@ export interface PinnedRequest {
   readonly resolve?: ResolveHost
   /** CA certificates (PEM) to trust in place of the usual ones. */
   readonly ca?: string
+  /** Whatever certificate an https server shows is good enough: nothing is told to it, and what it answers is checked otherwise. */
+  readonly anyCertificate?: boolean
 }
 
 export interface PinnedAnswer {
@@ -37,12 +39,12 @@ const redirects = [301, 302, 303, 307, 308]
 const send = (
   url: URL,
   addresses: readonly string[],
-  { method, headers, body, signal, ca, mostBytes = defaultMostBytes }: PinnedRequest,
+  { method, headers, body, signal, ca, anyCertificate, mostBytes = defaultMostBytes }: PinnedRequest,
 ): Promise<PinnedAnswer> => {
   const { promise, resolve, reject } = Promise.withResolvers<PinnedAnswer>()
   const pinned = addresses.map((address) => ({ address, family: isIP(address) }))
   const [first] = pinned
-  const options: HttpOptions & { ca?: string } = {
+  const options: HttpOptions & { ca?: string; rejectUnauthorized?: boolean } = {
     method,
     headers: { ...headers, ...(body === undefined ? {} : { "content-length": String(Buffer.byteLength(body)) }) },
     // A kept connection would outlive the check of its address.
@@ -51,6 +53,7 @@ const send = (
     lookup: (_host, { all }, answer) =>
       all === true ? answer(null, pinned) : answer(null, first?.address ?? "", first?.family),
     ...(ca === undefined ? {} : { ca }),
+    ...(anyCertificate === true ? { rejectUnauthorized: false } : {}),
   }
   const start = url.protocol === "https:" ? httpsRequest : httpRequest
   const request = start(url, options, (response) => {

@@ -21,7 +21,12 @@ const oneSealedRow = async ({ t, read }: Db): Promise<SealedRow | null> => {
       .limit(1)
     if (row?.sealed) return { what: `configuration of ${kind} ${row.id}`, sealed: row.sealed }
   }
-  return null
+  const ras = t.scepRegistrationAuthorities
+  const [ra] = await read.select({ id: ras.issuerId, sealed: ras.encryptedKey }).from(ras).limit(1)
+  if (ra !== undefined) return { what: `SCEP RA key of issuer ${ra.id}`, sealed: ra.sealed }
+  const externals = t.acmeExternalAccounts
+  const [external] = await read.select({ id: externals.id, sealed: externals.encryptedKey }).from(externals).limit(1)
+  return external === undefined ? null : { what: `external account ${external.id}`, sealed: external.sealed }
 }
 
 export const hasSealedRows = async (db: Db): Promise<boolean> => (await oneSealedRow(db)) !== null

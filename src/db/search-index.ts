@@ -1,5 +1,5 @@
 /** Finds rows by any part of their text, over the index that search-triggers.ts keeps. */
-import { and, desc, gt, inArray, lte, type SQL, sql } from "drizzle-orm"
+import { and, desc, gt, inArray, lte, or, type SQL, sql } from "drizzle-orm"
 import type { Db } from "./db"
 import { bigKindNames, docsOf, ftsTableOf, type SearchedKindName } from "./searched-kinds"
 
@@ -26,14 +26,17 @@ export const searchIndex = ({ t, read, scan, dialect }: Pick<Db, "t" | "read" | 
   const { doc, kind: kindColumn, id, text: textColumn } = t.searchDocs
 
   const holds = (kind: SearchedKindName, part: string, limit: number): SQL | undefined => {
+    const { from, to } = docsOf(kind)
+    const pattern = `%${part.replace(/[\\%_]/g, "\\$&")}%`
+    const hasPart = sql`${textColumn} like ${pattern} escape '\\'`
     if (dialect === "sqlite" && isBig(kind)) {
       const fts = sql.raw(ftsTableOf(kind))
       const phrase = `"${part.replaceAll('"', '""')}"`
-      return sql`${doc} in (select rowid from ${fts} where text match ${phrase} order by rowid desc limit ${limit})`
+      const indexed = sql`${doc} in (select rowid from ${fts} where text match ${phrase} order by rowid desc limit ${limit})`
+      const recent = sql`${doc} > (select ${t.searchMarks.doc} from ${t.searchMarks} where ${t.searchMarks.kind} = ${kind})`
+      return or(indexed, and(recent, lte(doc, to), hasPart))
     }
-    const { from, to } = docsOf(kind)
-    const pattern = `%${part.replace(/[\\%_]/g, "\\$&")}%`
-    return and(gt(doc, from), lte(doc, to), sql`${textColumn} like ${pattern} escape '\\'`)
+    return and(gt(doc, from), lte(doc, to), hasPart)
   }
 
   const columns = { kind: kindColumn, id, text: textColumn }

@@ -4,9 +4,10 @@
  * extension pg_trgm. Where the extension cannot be had PostgreSQL reads all texts for a search, which takes longer and blocks nobody.
  */
 import { createHash } from "node:crypto"
+import { and, asc, eq, gt, lte } from "drizzle-orm"
 import { messageOf } from "../errors"
 import { logger } from "../logging"
-import type { DbHandle, SchemaConnection } from "./db"
+import type { Db, DbHandle, SchemaConnection } from "./db"
 import {
   bigKindNames,
   docsOf,
@@ -39,9 +40,19 @@ const textOf = (kind: SearchedKind, dialect: Dialect, row: string): string => {
 
 const watchedColumns = (kind: SearchedKind): string[] => [...kind.columns, ...(kind.lists ?? [])]
 
+/** SQLite: the highest number that a kind ever used. That of a row that is gone must not come again before the index has passed it. */
+const lastDoc = (name: SearchedKindName): string => {
+  const { from, to } = docsOf(name)
+  const inUse = `coalesce((select max(doc) from search_docs where doc > ${from} and doc <= ${to}), ${from})`
+  return bigKindNames.includes(name) ? `max(${inUse}, ${markOf(name)})` : inUse
+}
+
+/** SQLite: up to where the FTS5 index of a big kind reaches. */
+const markOf = (name: SearchedKindName): string =>
+  `coalesce((select doc from search_marks where kind = '${name}'), ${docsOf(name).from})`
+
 const sqliteTriggers = (name: SearchedKindName): string[] => {
   const kind: SearchedKind = searchedKinds[name]
-  const { from, to } = docsOf(name)
   const watched = watchedColumns(kind)
   const trigger = (event: string, on: string, statement: string) =>
     `create trigger search_docs_${name}_${event} after ${on} begin ${statement}; end`
@@ -49,9 +60,8 @@ const sqliteTriggers = (name: SearchedKindName): string[] => {
     trigger(
       "insert",
       `insert on ${kind.table}`,
-      `insert into search_docs (doc, kind, id, text) values (
-        (select coalesce(max(doc), ${from}) + 1 from search_docs where doc > ${from} and doc <= ${to}),
-        '${name}', new.id, ${textOf(kind, "sqlite", "new.")})`,
+      `insert into search_docs (doc, kind, id, text)
+        values (${lastDoc(name)} + 1, '${name}', new.id, ${textOf(kind, "sqlite", "new.")})`,
     ),
     trigger(
       "update",
@@ -114,12 +124,10 @@ const correct = (name: SearchedKindName, dialect: Dialect): string[] => {
 const addMissing = (name: SearchedKindName, dialect: Dialect, limit: number): string => {
   const kind: SearchedKind = searchedKinds[name]
   const { table, time } = kind
-  const { from, to } = docsOf(name)
   const next =
     dialect === "sqlite"
-      ? `(select coalesce(max(doc), ${from}) from search_docs where doc > ${from} and doc <= ${to})
-          + row_number() over (order by r.${time}, r.id)`
-      : `${from} + nextval('search_docs_doc')`
+      ? `${lastDoc(name)} + row_number() over (order by r.${time}, r.id)`
+      : `${docsOf(name).from} + nextval('search_docs_doc')`
   return `insert into search_docs (doc, kind, id, text)
     select ${next}, '${name}', r.id, ${textOf(kind, dialect, "r.")}
     from (select * from ${table} t where not exists (select 1 from search_docs d where d.kind = '${name}' and d.id = t.id)
@@ -133,17 +141,23 @@ const digestOf = (name: SearchedKindName, dialect: Dialect): string =>
 
 const mark = (name: SearchedKindName): string => `search:${name}`
 
+/**
+ * FTS5 keeps no copy of the text: it is told what leaves the index. What is new is not among these: FTS5 writes at every savepoint, which
+ * took a third of the time in which a certificate is created. `indexRecent` adds many at once, and until then searches read them.
+ */
 const ftsTriggers = (name: SearchedKindName): string[] => {
   const fts = ftsTableOf(name)
-  // FTS5 keeps no copy of the text: it is told what leaves the index.
   const remove = `insert into ${fts} (${fts}, rowid, text) values ('delete', old.doc, old.text);`
   const add = `insert into ${fts} (rowid, text) values (new.doc, new.text);`
-  const trigger = (event: string, on: string, row: string, text: string) =>
-    `create trigger search_docs_fts_${name}_${event} after ${on} on search_docs when ${row}.kind = '${name}' begin ${text} end`
+  const trigger = (event: string, on: string, text: string) =>
+    `create trigger search_docs_fts_${name}_${event} after ${on} on search_docs
+      when old.kind = '${name}' and old.doc <= ${markOf(name)} begin ${text} end`
   return [
-    trigger("insert", "insert", "new", add),
-    trigger("delete", "delete", "old", remove),
-    trigger("update", "update of text", "new", `${remove} ${add}`),
+    trigger("delete", "delete", remove),
+    trigger("update", "update of text", `${remove} ${add}`),
+    `create trigger search_docs_fts_${name}_advance after update of doc on search_marks
+      when old.kind = '${name}' and new.doc > old.doc begin
+      insert into ${fts} (rowid, text) select doc, text from search_docs where doc > old.doc and doc <= new.doc; end`,
   ]
 }
 
@@ -165,7 +179,7 @@ const dropTriggers = async (
   dialect: Dialect,
   of?: SearchedKindName | `fts_${SearchedKindName}`,
 ): Promise<void> => {
-  const meant = ["insert", "update", "delete"].map((event) => `search_docs_${of}_${event}`)
+  const meant = ["insert", "update", "delete", "advance"].map((event) => `search_docs_${of}_${event}`)
   for (const { name, table } of await triggersIn(connection, dialect)) {
     if (of !== undefined && !meant.includes(name)) continue
     await connection.run(dialect === "sqlite" ? `drop trigger ${name}` : `drop trigger ${name} on ${table}`)
@@ -199,19 +213,45 @@ export const stopIndexing = async (
 
 const ensureFts = async (connection: SchemaConnection, name: SearchedKindName): Promise<void> => {
   const fts = ftsTableOf(name)
-  const { from, to } = docsOf(name)
-  const present = new Set((await triggersIn(connection, "sqlite")).map((trigger) => trigger.name))
   if (!(await exists(connection, "sqlite", fts))) {
     await connection.run(`create virtual table ${fts} using fts5(
       text, content = 'search_docs', content_rowid = 'doc', tokenize = 'trigram', columnsize = 0)`)
-    await connection.run(
-      `insert into ${fts} (rowid, text) select doc, text from search_docs where doc > ${from} and doc <= ${to}`,
-    )
+    await connection.all("delete from search_marks where kind = ?", [name])
   }
+  await connection.run(`insert or ignore into search_marks (kind, doc) values ('${name}', ${docsOf(name).from})`)
+  const present = new Set((await triggersIn(connection, "sqlite")).map((trigger) => trigger.name))
   const triggers = ftsTriggers(name)
   if (triggers.every((text) => present.has(text.split(" ")[2] ?? ""))) return
   await dropTriggers(connection, "sqlite", `fts_${name}`)
   for (const statement of triggers) await connection.run(statement)
+}
+
+/** Texts indexed at a time while requests wait: some ten milliseconds. */
+const recentBatch = 200
+
+/** Brings SQLite's index up to date. PostgreSQL keeps its own. */
+export const indexRecent = async (
+  { t, dialect, transaction }: Pick<Db, "t" | "dialect" | "transaction">,
+  signal?: AbortSignal,
+): Promise<void> => {
+  if (dialect === "postgres") return
+  const { searchDocs, searchMarks } = t
+  const advance = (name: SearchedKindName): Promise<boolean> =>
+    transaction(async (tx) => {
+      const isOfKind = eq(searchMarks.kind, name)
+      const [mark] = await tx.select().from(searchMarks).where(isOfKind)
+      if (mark === undefined) return false
+      const next = await tx
+        .select({ doc: searchDocs.doc })
+        .from(searchDocs)
+        .where(and(gt(searchDocs.doc, mark.doc), lte(searchDocs.doc, docsOf(name).to)))
+        .orderBy(asc(searchDocs.doc))
+        .limit(recentBatch)
+      const last = next.at(-1)
+      if (last !== undefined) await tx.update(searchMarks).set({ doc: last.doc }).where(isOfKind)
+      return next.length === recentBatch
+    })
+  for (const name of bigKindNames) while (signal?.aborted !== true && (await advance(name)));
 }
 
 const trigramIndex = "idx_search_docs_text"
@@ -235,18 +275,37 @@ const ensureTrigrams = async (db: DbHandle): Promise<void> => {
 /** Rows indexed in one transaction: some hundred megabytes of write-ahead log. */
 const batch = 200_000
 
+/** Fewer texts than this wait for `indexRecent` when a server starts. */
+const many = 20_000
+
 /** Bytes that FTS5 gathers before it writes them: more while there is much to index, so that it has less to merge. */
 const [usualBuffer, bulkBuffer] = [1_048_576, 67_108_864]
 
-const setFtsBuffers = (db: DbHandle, bytes: number): Promise<void> =>
-  db.changeSchema(
-    async (connection) => {
-      for (const fts of bigKindNames.map(ftsTableOf)) {
-        await connection.run(`insert into ${fts} (${fts}, rank) values ('hashsize', ${bytes})`)
-      }
-    },
-    { keepsReferences: true },
-  )
+/** For a start with much to index: tells FTS5 to gather more, and leaves one piece, which later additions need not merge bit by bit. */
+const indexMany = async (db: DbHandle, name: SearchedKindName): Promise<void> => {
+  const fts = ftsTableOf(name)
+  const change = <R>(run: (connection: SchemaConnection) => Promise<R>): Promise<R> =>
+    db.changeSchema(run, { keepsReferences: true })
+  const setBuffer = (bytes: number) =>
+    change((connection) => connection.run(`insert into ${fts} (${fts}, rank) values ('hashsize', ${bytes})`))
+  /** How many of the texts after the mark there are, up to a limit, and the last of them. */
+  const nextAfterMark = async (connection: SchemaConnection, limit: number) => {
+    const [row] = await connection.all(`select count(*) as n, max(doc) as last from
+      (select doc from search_docs where doc > ${markOf(name)} and doc <= ${docsOf(name).to} order by doc limit ${limit})`)
+    return { count: Number(row?.n ?? 0), last: Number(row?.last ?? 0) }
+  }
+  const advance = async (connection: SchemaConnection): Promise<boolean> => {
+    const { count, last } = await nextAfterMark(connection, batch)
+    if (count > 0) await connection.run(`update search_marks set doc = ${last} where kind = '${name}'`)
+    return count === batch
+  }
+  const recent = await change((connection) => nextAfterMark(connection, many))
+  if (recent.count < many) return
+  await setBuffer(bulkBuffer)
+  while (await change(advance));
+  await setBuffer(usualBuffer)
+  await change((connection) => connection.run(`insert into ${fts} (${fts}) values ('optimize')`))
+}
 
 const missingIn = async (connection: SchemaConnection, name: SearchedKindName): Promise<number> => {
   const [row] = await connection.all(
@@ -257,7 +316,7 @@ const missingIn = async (connection: SchemaConnection, name: SearchedKindName): 
 
 /**
  * Makes the triggers and indexes what is there, kind by kind, where that was not done or was done for another definition. Any number
- * of servers may call it at once. A million rows that were never indexed take a minute.
+ * of servers may call it at once. A million rows that were never indexed take some minutes.
  */
 export const ensureSearchIndex = async (db: DbHandle): Promise<void> => {
   const { dialect } = db
@@ -295,7 +354,6 @@ export const ensureSearchIndex = async (db: DbHandle): Promise<void> => {
       },
       { keepsReferences: true },
     )
-  if (stale.length > 0 && dialect === "sqlite") await setFtsBuffers(db, bulkBuffer)
   for (const name of stale) {
     await inTurn(async (connection) => {
       if (dialect === "postgres") {
@@ -313,7 +371,7 @@ export const ensureSearchIndex = async (db: DbHandle): Promise<void> => {
     while (isIncomplete) isIncomplete = await inTurn(addSome, name)
     await inTurn(async (connection) => await setMark(connection, name), name)
   }
-  if (stale.length > 0 && dialect === "sqlite") await setFtsBuffers(db, usualBuffer)
+  if (dialect === "sqlite") for (const name of bigKindNames) await indexMany(db, name)
   if (dialect === "postgres") await ensureTrigrams(db)
 }
 

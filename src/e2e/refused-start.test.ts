@@ -49,6 +49,8 @@ const pair = async (): Promise<{ certPath: string; keyPath: string; otherKeyPath
   return paths
 }
 
+const scep = { CERTCTL_SCEP_ENABLED: "true", CERTCTL_SCEP_CHALLENGE_PASSWORD: "secret-of-ours" }
+
 describe("the server does not start", () => {
   const bad: readonly (readonly [env: Readonly<Record<string, string>>, words: string])[] = [
     [{ CERTCTL_SERVER_PORT: "0" }, "CERTCTL_SERVER_PORT must be"],
@@ -102,6 +104,13 @@ describe("the server does not start", () => {
     [{ CERTCTL_CA_CERT_PATH: "/nowhere/ca.pem", CERTCTL_CA_KEY_PATH: "/nowhere/ca.key" }, "/nowhere/ca."],
     [{ CERTCTL_TRUSTED_PROXIES: "10.0.0.0/33" }, "CERTCTL_TRUSTED_PROXIES: entry 1"],
     [{ CERTCTL_RATE_LIMIT_RPS: "-1" }, "CERTCTL_RATE_LIMIT_RPS must be above 0"],
+    [{ CERTCTL_SCEP_ENABLED: "true" }, "CERTCTL_SCEP_CHALLENGE_PASSWORD must be set"],
+    [{ ...scep, CERTCTL_SCEP_ISSUER_ID: "iss-none" }, "CERTCTL_SCEP_ISSUER_ID, iss-none, cannot be used"],
+    [{ ...scep, CERTCTL_SCEP_RA_CERT_PATH: "/nowhere/ra.pem" }, "CERTCTL_SCEP_RA_KEY_PATH must be set together"],
+    [
+      { ...scep, CERTCTL_SCEP_RA_CERT_PATH: "/nowhere/ra.pem", CERTCTL_SCEP_RA_KEY_PATH: "/nowhere/ra.key" },
+      "SCEP RA: cannot read /nowhere/ra.pem",
+    ],
   ]
   for (const [env, words] of bad) {
     test(`with ${JSON.stringify(env)}`, async () => {

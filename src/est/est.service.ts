@@ -5,6 +5,7 @@ import type { AuditService } from "../audit/audit.service"
 import type { EnrolmentService } from "../certificates/enrolment.service"
 import type { Clock } from "../clock"
 import type { Db } from "../db/db"
+import { demandAnswer } from "../enrolment/demand-answer"
 import { type SlidingLimit, slidingLimit } from "../enrolment/sliding-limit"
 import type { TrustBundle } from "../enrolment/trust-bundle"
 import { AppError, messageOf } from "../errors"
@@ -212,19 +213,8 @@ export const estService = (deps: Deps) => {
     /** For the start of a server: an issuer that is missing or does not tell its chain would only be noticed by clients. */
     async demandIssuers(): Promise<void> {
       for (const { pathId, issuerId } of profiles.values()) {
-        const late = new AppError("upstream", "it does not answer within 10 seconds")
-        const { promise: tooLate, reject } = Promise.withResolvers<never>()
-        const timer = setTimeout(() => reject(late), 10_000)
-        try {
-          await Promise.race([deps.caChainOf(issuerId), tooLate])
-        } catch (error) {
-          const which = pathId === "" ? "CERTCTL_EST_ISSUER_ID" : `the issuer of EST profile ${pathId}`
-          throw new AppError("validation", `${which}, ${issuerId}, cannot be used: ${messageOf(error)}`, {
-            cause: error,
-          })
-        } finally {
-          clearTimeout(timer)
-        }
+        const which = pathId === "" ? "CERTCTL_EST_ISSUER_ID" : `the issuer of EST profile ${pathId}`
+        await demandAnswer(which, issuerId, () => deps.caChainOf(issuerId))
       }
     },
 

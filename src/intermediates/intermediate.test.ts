@@ -83,7 +83,8 @@ const issue = async ({ wired }: Server, name: string) => {
     sans: [name],
     ekus: ["serverAuth"],
     maxTtlSeconds: 0,
-    idempotencyKey: "once",
+    mustStaple: false,
+   idempotencyKey: "once",
   })
   if (!("certPem" in issued)) throw new Error("the issuer ordered")
   return issued
@@ -240,6 +241,7 @@ onEachDialect("a hierarchy of CAs", (openDb) => {
       sans: [],
       ekus: [],
       maxTtlSeconds: 0,
+      mustStaple: false,
       idempotencyKey: "once",
     })
     if (!("certPem" in issued)) throw new Error("the issuer ordered")

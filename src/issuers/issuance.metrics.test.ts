@@ -31,7 +31,15 @@ for (const [error, expected] of classified) {
   })
 }
 
-const request = { csrPem: "", commonName: "", sans: [], ekus: [], maxTtlSeconds: 0, idempotencyKey: "once" }
+const request = {
+  csrPem: "",
+  commonName: "",
+  sans: [],
+  ekus: [],
+  maxTtlSeconds: 0,
+  mustStaple: false,
+  idempotencyKey: "once",
+}
 
 test("every decision of an issuer is counted once, and its answers are timed", async () => {
   const registry = new Registry()

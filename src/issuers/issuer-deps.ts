@@ -18,6 +18,22 @@ interface Deps {
   pkiUrl: string | null
 }
 
+/** What is published of an issuer's CAs; `pkiUrl` null: nothing. */
+export const publicUrlsOf =
+  (pkiUrl: string | null, issuerId: string): IssuerDeps["publicUrls"] =>
+  ({ keyId }) => {
+    if (pkiUrl === null) return { crl: [], ocsp: [], caCertificate: [] }
+    const base = `${pkiUrl}/.well-known/pki`
+    const id = encodeURIComponent(issuerId)
+    // The key identifier keeps a certificate's address right after the issuer has moved on to another CA key.
+    const ca = `ca=${keyId.toString("hex")}`
+    return {
+      crl: [`${base}/crl/${id}?${ca}`],
+      ocsp: [`${base}/ocsp/${id}`],
+      caCertificate: [`${base}/ca/${id}?${ca}`],
+    }
+  }
+
 export type IssuerDepsFor = (issuerId: string) => IssuerDeps
 
 export const issuerDepsFor =
@@ -30,16 +46,5 @@ export const issuerDepsFor =
       (await treeAuthority(issuerId)) ?? (await heldAuthorities.open(issuerId, options)),
     heldAuthorities: async (options) => heldAuthorities.openAll(issuerId, options, await treeAuthority(issuerId)),
     authorityFromFiles: (paths) => openAuthorityFiles({ ...paths, passphrase: caKeyPassphrase }),
-    publicUrls({ keyId }) {
-      if (pkiUrl === null) return { crl: [], ocsp: [], caCertificate: [] }
-      const base = `${pkiUrl}/.well-known/pki`
-      const id = encodeURIComponent(issuerId)
-      // The key identifier keeps a certificate's address right after the issuer has moved on to another CA key.
-      const ca = `ca=${keyId.toString("hex")}`
-      return {
-        crl: [`${base}/crl/${id}?${ca}`],
-        ocsp: [`${base}/ocsp/${id}`],
-        caCertificate: [`${base}/ca/${id}?${ca}`],
-      }
-    },
+    publicUrls: publicUrlsOf(pkiUrl, issuerId),
   })

@@ -53,6 +53,7 @@ const request = async () => ({
   sans: [],
   ekus: [],
   maxTtlSeconds: 0,
+  mustStaple: false,
   idempotencyKey: "once",
 })
 

@@ -27,6 +27,11 @@ export const ownerStore = ({ t, read }: Db) => {
       return (await read.select().from(t.owners).where(eq(t.owners.id, id)))[0] ?? null
     },
 
+    /** null when there is no such owner, or it has no team. */
+    async teamOf(tx: Tx, id: string): Promise<string | null> {
+      return (await tx.select({ teamId: t.owners.teamId }).from(t.owners).where(eq(t.owners.id, id)))[0]?.teamId ?? null
+    },
+
     /** null when the id is taken. */
     async insert(tx: Tx, row: OwnerRow): Promise<OwnerRow | null> {
       return (await tx.insert(t.owners).values(row).onConflictDoNothing().returning())[0] ?? null

@@ -71,6 +71,8 @@ export interface Authority {
   readonly certDer: Buffer
   /** From the authority's own certificate upwards: what a server sends behind its leaf. */
   readonly chainPem: string
+  /** What clients are given to trust, newest first, where that is more than the chain: after a roll-over of the root. */
+  readonly anchorsPem?: string
   readonly commonName: string
   readonly subjectDer: Buffer
   readonly spkiDer: Buffer
@@ -115,9 +117,10 @@ const usageExtensions = (ekus: readonly string[], isRsa: boolean): Buffer => {
   const usages: KeyUsageName[] = ["digitalSignature"]
   if (has("emailProtection")) usages.push("contentCommitment")
   // Only RSA keys can transport a key; RFC 8446 and 5480 have no use for the bit with EC.
-  if (isRsa && (has("serverAuth") || has("clientAuth"))) usages.push("keyEncipherment")
-  // RFC 3161 section 2.3: a time stamping certificate has this usage alone, and critical.
-  const isTimeStamping = dotted.length === 1 && has("timeStamping")
+  if (isRsa && (has("serverAuth") || has("clientAuth") || has(oids.registrationAuthority)))
+    usages.push("keyEncipherment")
+  // RFC 3161 section 2.3 wants it critical, and alone, which is for the profile to say.
+  const isTimeStamping = has("timeStamping")
   const encoded = Buffer.concat([
     writeExtension(extensionOids.keyUsage, true, writeKeyUsage(usages)),
     writeExtension(extensionOids.extendedKeyUsage, isTimeStamping, writeExtendedKeyUsage(dotted)),
@@ -248,6 +251,11 @@ export const openAuthority = ({
   }
 }
 
+interface MadeRoot {
+  readonly certPem: string
+  readonly privateKey: KeyObject
+}
+
 /** A new self-signed root, allowed to sign certificates and CRLs. */
 export const createRootAuthority = async ({
   keyType,
@@ -261,7 +269,7 @@ export const createRootAuthority = async ({
   organization?: string
   notBefore: Date
   notAfter: Date
-}): Promise<{ certPem: string; privateKey: KeyObject }> => {
+}): Promise<MadeRoot> => {
   for (const [field, text] of Object.entries({ commonName, organization })) {
     const problem = unicodeProblem(text)
     if (problem !== null) throw new AppError("validation", `${field}: ${JSON.stringify(text)} ${problem}`)
@@ -270,13 +278,27 @@ export const createRootAuthority = async ({
   }
   // Leaves name their issuer, and a CA without a name cannot be named (RFC 5280 section 4.1.2.4).
   if (commonName === "") throw new AppError("validation", "commonName: is required")
+  return createRootNamed({ keyType, subjectDer: writeName({ commonName, organization }), notBefore, notAfter })
+}
+
+/** The same under a name that is encoded already: a root that takes over from another one keeps its name, to the byte. */
+export const createRootNamed = async ({
+  keyType,
+  subjectDer: name,
+  notBefore,
+  notAfter,
+}: {
+  keyType: KeyType
+  subjectDer: Buffer
+  notBefore: Date
+  notAfter: Date
+}): Promise<MadeRoot> => {
   const from = wholeSeconds(notBefore)
   const to = wholeSeconds(notAfter)
   checkValidity(from, to)
   const privateKey = await generateKey(keyType)
   const signer = signerFor(privateKey)
   const spkiDer = spkiOf(privateKey)
-  const name = writeName({ commonName, organization })
   const keyId = keyIdOf(spkiDer)
   const { basicConstraints, keyUsage, subjectKeyIdentifier, authorityKeyIdentifier } = extensionOids
   const tbs = writeTbs({

@@ -30,6 +30,8 @@ export const oids = {
   mgf1: "1.2.840.113549.1.1.8",
   ecPublicKey: "1.2.840.10045.2.1",
   dsa: "1.2.840.10040.4.1",
+  /** Extended key usage of an RA (RFC 6402 section 2.10). */
+  registrationAuthority: "1.3.6.1.5.5.7.3.28",
   ed25519: "1.3.101.112",
   ed448: "1.3.101.113",
   p256: "1.2.840.10045.3.1.7",

@@ -1,4 +1,7 @@
-/** Certificates of subordinate CAs: signed by the CA above, allowed to sign certificates and CRLs. */
+/**
+ * Certificates of CAs that another CA signs: of subordinate ones, and of a root for those who trust its predecessor. Allowed to
+ * sign certificates and CRLs.
+ */
 import type { Authority, SignedCertificate } from "./authority"
 import { fingerprintOf } from "./certificate"
 import { checkValidity, keyIdOf, randomSerial, signTbs, wholeSeconds, writeTbs } from "./certificate.writer"
@@ -6,6 +9,7 @@ import { oid } from "./der.writer"
 import {
   writeAuthorityKeyIdentifier,
   writeBasicConstraints,
+  writeCrlDistributionPoints,
   writeExtension,
   writeKeyIdentifier,
   writeKeyUsage,
@@ -24,13 +28,14 @@ export interface SubordinateRequest {
   /** How many CAs may stand below; null: any number. */
   readonly pathLength: number | null
   readonly nameConstraints: NameConstraints
+  readonly crlUrls?: readonly string[]
 }
 
 export const signSubordinate = async (
   { signer, subjectDer: issuerDer, keyId, notAfter: issuerEnds }: Authority,
   request: SubordinateRequest,
 ): Promise<SignedCertificate> => {
-  const { spkiDer, subjectDer, pathLength, nameConstraints } = request
+  const { spkiDer, subjectDer, pathLength, nameConstraints, crlUrls = [] } = request
   const notBefore = wholeSeconds(request.notBefore)
   const notAfter = wholeSeconds(new Date(Math.min(request.notAfter.getTime(), issuerEnds.getTime())))
   checkValidity(notBefore, notAfter)
@@ -53,6 +58,9 @@ export const signSubordinate = async (
       extension(oids.authorityKeyIdentifier, false, writeAuthorityKeyIdentifier(keyId)),
       // RFC 5280 section 4.2.1.10: critical, always.
       ...(isConstrained ? [extension(oids.nameConstraints, true, writeNameConstraints(nameConstraints))] : []),
+      ...(crlUrls.length > 0
+        ? [extension(oids.crlDistributionPoints, false, writeCrlDistributionPoints(crlUrls))]
+        : []),
     ],
   })
   const der = await signTbs(tbs, signer)

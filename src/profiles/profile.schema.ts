@@ -74,6 +74,13 @@ const settings = {
   must_staple: v.boolean(),
   required_csr_attributes: v.pipe(v.array(v.pipe(v.string(), v.maxLength(255))), v.maxLength(100)),
   requires_approval: v.boolean(),
+  acme_auth_mode: v.picklist(["trust_authenticated", "challenge"]),
+  acme_issuer_id: v.pipe(
+    v.string(),
+    v.maxLength(255),
+    // Empty: the local CA again.
+    v.transform((id) => id || null),
+  ),
 }
 
 const Patch = v.partial(v.object(settings))
@@ -92,6 +99,8 @@ const columnsOf = (body: v.InferOutput<typeof Patch>): ProfilePatch =>
     mustStaple: body.must_staple,
     requiredCsrAttributes: body.required_csr_attributes,
     requiresApproval: body.requires_approval,
+    acmeAuthMode: body.acme_auth_mode,
+    acmeIssuerId: body.acme_issuer_id,
   })
 
 export const ProfilePatchBody = v.pipe(Patch, v.transform(columnsOf))
@@ -111,6 +120,8 @@ export const NewProfileBody = v.pipe(
       mustStaple: false,
       requiredCsrAttributes: [],
       requiresApproval: false,
+      acmeAuthMode: null,
+      acmeIssuerId: null,
       ...columnsOf(rest),
       id,
       name,
@@ -135,6 +146,8 @@ export const ProfileAnswer = v.pipe(
     must_staple: v.boolean(),
     required_csr_attributes: v.optional(v.array(v.string())),
     requires_approval: v.optional(v.boolean()),
+    acme_auth_mode: v.optional(v.picklist(["trust_authenticated", "challenge"])),
+    acme_issuer_id: v.optional(v.string()),
     created_at: WireTime,
     updated_at: WireTime,
   }),
@@ -160,6 +173,8 @@ export const profileAnswer = (profile: ProfileRow) =>
     must_staple: profile.mustStaple,
     required_csr_attributes: profile.requiredCsrAttributes.length === 0 ? undefined : profile.requiredCsrAttributes,
     requires_approval: profile.requiresApproval ? true : undefined,
+    acme_auth_mode: profile.acmeAuthMode,
+    acme_issuer_id: profile.acmeIssuerId,
     created_at: requiredTime(profile.createdAt),
     updated_at: requiredTime(profile.updatedAt),
   })

@@ -38,6 +38,8 @@ const demandConsistency = ({ allowShortLived, maxTtlSeconds }: Lifetime): void =
 const notFound = (id: string) => new AppError("not_found", `profile ${id} does not exist`)
 const stillAsked = (id: string) =>
   new AppError("conflict", `profile ${id} cannot be deleted: approval requests point to it; it can be disabled`)
+const noIssuer = (id: string | null | undefined) =>
+  new AppError("bad_reference", `acme_issuer_id: issuer ${id} does not exist`)
 const nameTaken = (name: string | undefined, id?: string) =>
   new AppError("conflict", `a profile with the name "${name}"${id ? ` or the id "${id}"` : ""} exists already`)
 
@@ -60,19 +62,21 @@ export const profileService = ({ db, profiles, audit, clock }: Deps) => ({
   /** Fails with `conflict` when the name or the id is taken. */
   async create({ id, ...settings }: NewProfile, actor: Actor): Promise<ProfileRow> {
     demandConsistency(settings)
-    return db.transaction(async (tx) => {
-      const now = clock.now()
-      const row = { ...settings, id: id ?? newId("prof-"), createdAt: now, updatedAt: now }
-      const profile = await profiles.insert(tx, row)
-      if (profile === null) throw nameTaken(settings.name, id)
-      await audit.append(tx, { action: "create_profile", actor, resourceType: "profile", resourceId: profile.id })
-      return profile
-    })
+    return explainRefusals({ reference: () => noIssuer(settings.acmeIssuerId) }, () =>
+      db.transaction(async (tx) => {
+        const now = clock.now()
+        const row = { ...settings, id: id ?? newId("prof-"), createdAt: now, updatedAt: now }
+        const profile = await profiles.insert(tx, row)
+        if (profile === null) throw nameTaken(settings.name, id)
+        await audit.append(tx, { action: "create_profile", actor, resourceType: "profile", resourceId: profile.id })
+        return profile
+      }),
+    )
   },
 
   /** Keys that are absent keep their value. */
   update: (id: string, patch: ProfilePatch, actor: Actor): Promise<ProfileRow> =>
-    explainRefusals({ duplicate: () => nameTaken(patch.name) }, () =>
+    explainRefusals({ duplicate: () => nameTaken(patch.name), reference: () => noIssuer(patch.acmeIssuerId) }, () =>
       db.transaction(async (tx) => {
         const profile = await profiles.update(tx, id, { ...patch, updatedAt: clock.now() })
         if (profile === null) throw notFound(id)

@@ -89,10 +89,10 @@ export const ocspService = ({ revocations, responders, feed, authoritiesOf, cloc
     else kept.delete(keyOf(revoked.issuerId, revoked.serial))
   })
 
-  const signatoriesOf = async (issuerId: string): Promise<Signatories> => {
+  const signatoriesOf = async (issuerId: string, isFresh = false): Promise<Signatories> => {
     const now = clock.now().getTime()
     const cached = known.get(issuerId)
-    if (cached !== undefined && Math.abs(now - cached.readAt) < signatoriesMs) return cached
+    if (!isFresh && cached !== undefined && Math.abs(now - cached.readAt) < signatoriesMs) return cached
     const authorities = await authoritiesOf(issuerId)
     const all = authorities.map((authority, at) => {
       const before = cached?.all[at]
@@ -173,13 +173,27 @@ export const ocspService = ({ revocations, responders, feed, authoritiesOf, cloc
     return der
   }
 
-  const signatoriesFor = async (issuerId: string): Promise<Signatories> => {
+  const signatoriesFor = async (issuerId: string, isFresh = false): Promise<Signatories> => {
     try {
-      return await signatoriesOf(issuerId)
+      return await signatoriesOf(issuerId, isFresh)
     } catch (error) {
       if (error instanceof AppError && error.code === "not_found") count("issuer_not_found")
       throw error
     }
+  }
+
+  /** The CA that signed the certificate with this serial; the one that signs now for those that are not known. */
+  const signatoryOf = async (issuerId: string, serial: string): Promise<Signatory> => {
+    const version = await revocations.version(issuerId, spellings(serial))
+    const aki = version === null ? null : parseCertificate(splitChain(version.pemChain).leafPem).aki
+    const findIn = ({ all }: Signatories) => all.find(({ authority }) => authority.keyId.toString("hex") === aki)
+    const signatories = await signatoriesFor(issuerId)
+    if (version === null) return signatories.active
+    const found = findIn(signatories)
+    if (found !== undefined) return found
+    // Perhaps of a key that was made a moment ago.
+    const fresh = await signatoriesFor(issuerId, true)
+    return findIn(fresh) ?? fresh.active
   }
 
   return {
@@ -191,12 +205,8 @@ export const ocspService = ({ revocations, responders, feed, authoritiesOf, cloc
       await feed.settle()
       const serial = serialHex.toLowerCase().replace(/:/g, "")
       const { all, active } = await signatoriesFor(issuerId)
-      let signatory = active
-      if (all.length > 1) {
-        const version = await revocations.version(issuerId, spellings(serial))
-        const aki = version === null ? null : parseCertificate(splitChain(version.pemChain).leafPem).aki
-        signatory = all.find(({ authority }) => authority.keyId.toString("hex") === aki) ?? active
-      }
+      const isKept = all.length === 1 && kept.has(keyOf(issuerId, serial))
+      const signatory = isKept ? active : await signatoryOf(issuerId, serial)
       const certIdDer = signatory.certId(spellings(serial)[0] ?? serial)
       return { der: await keptAnswer(issuerId, signatory, serial, certIdDer), isCacheable: true }
     },
@@ -207,7 +217,7 @@ export const ocspService = ({ revocations, responders, feed, authoritiesOf, cloc
      */
     async answerRequest(issuerId: string, der: Buffer): Promise<OcspAnswer> {
       await feed.settle()
-      const { all, active } = await signatoriesFor(issuerId)
+      let { all, active } = await signatoriesFor(issuerId)
       let request: ReturnType<typeof parseOcspRequest>
       try {
         request = parseOcspRequest(der)
@@ -220,7 +230,13 @@ export const ocspService = ({ revocations, responders, feed, authoritiesOf, cloc
         return { der: ocspErrorResponse("unauthorized"), isCacheable: false }
       }
       if (request.nonce !== null) count("nonce_echoed")
-      const owners = request.certIds.map((id) => all.find(({ isOurs }) => isOurs(id)) ?? null)
+      const ownersOf = () => request.certIds.map((id) => all.find(({ isOurs }) => isOurs(id)) ?? null)
+      let owners = ownersOf()
+      if (owners.includes(null)) {
+        // Perhaps a certificate of a key that another server made a moment ago.
+        ;({ all, active } = await signatoriesFor(issuerId, true))
+        owners = ownersOf()
+      }
       const signatory = owners.find((owner) => owner !== null) ?? active
       const [only] = request.certIds
       if (request.nonce === null && request.certIds.length === 1 && only !== undefined && owners[0] !== null) {

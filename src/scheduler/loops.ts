@@ -1,6 +1,8 @@
 /** Every loop: its name, its interval and the service call it makes. */
 
 import type { SessionService } from "../access/session.service"
+import type { ChallengeService } from "../acme/challenge.service"
+import type { CleanUpService } from "../acme/clean-up.service"
 import type { AgentService } from "../agents/agent.service"
 import { auditTopic } from "../audit/audit.service"
 import type { SealingService } from "../audit/sealing.service"
@@ -33,7 +35,38 @@ interface Services {
   violations: Pick<ViolationService, "sweep">
   /** Adds up what PostgreSQL's writers append; nothing on SQLite. */
   counters: { fold(signal: AbortSignal): Promise<void> }
+  /** Adds what is new to SQLite's text index; nothing on PostgreSQL. */
+  searchIndex: { catchUp(signal: AbortSignal): Promise<void> }
+  acme?: { readonly server: AcmeLoops | null }
 }
+
+interface AcmeLoops {
+  readonly cleanUp: CleanUpService
+  readonly challenges: Pick<ChallengeService, "resume">
+  readonly settings: { readonly cleanUpMs: number }
+}
+
+const acmeLoops = ({ cleanUp, challenges, settings }: AcmeLoops): LoopDefinition[] => [
+  {
+    // A server that died while it looked at a proof left it to the others.
+    name: "acme-challenges",
+    everyMs: minuteMs,
+    timeoutMs: minuteMs,
+    onStart: true,
+    run: () => challenges.resume(),
+  },
+  ...(settings.cleanUpMs === 0
+    ? []
+    : [
+        {
+          name: "acme-clean-up",
+          everyMs: settings.cleanUpMs,
+          timeoutMs: minuteMs,
+          onStart: false,
+          run: (signal: AbortSignal) => cleanUp.run(signal),
+        },
+      ]),
+]
 
 interface Intervals {
   readonly renewalCheckMs: number
@@ -67,6 +100,8 @@ export const loops = (
     crls,
     outbox,
     counters,
+    searchIndex,
+    acme,
   }: Services,
   intervals: Intervals,
 ): LoopDefinition[] => {
@@ -170,6 +205,14 @@ export const loops = (
       run: (signal) => counters.fold(signal),
     },
     {
+      // Searches read what is not indexed yet.
+      name: "search-indexing",
+      everyMs: 5 * secondMs,
+      timeoutMs: minuteMs,
+      onStart: true,
+      run: (signal) => searchIndex.catchUp(signal),
+    },
+    {
       name: "crl-generation",
       everyMs: intervals.crlGenerationMs,
       timeoutMs: 5 * minuteMs,
@@ -210,6 +253,7 @@ export const loops = (
         run: (signal) => lane.retry(signal),
       },
     ]),
+    ...(acme?.server ? acmeLoops(acme.server) : []),
     // It knows itself when the next one is due; the loop only asks.
     ...(intervals.digest.enabled
       ? [

@@ -346,6 +346,20 @@ export const lists: readonly ListCase[] = [
     },
   },
   {
+    path: "/admin/acme/accounts",
+    table: "acmeAccounts",
+    time: "createdAt",
+    row: (id, at) => ({
+      jwkThumbprint: id,
+      jwkPem: "",
+      contact: [],
+      status: "valid",
+      profileId: "prof-a",
+      ...stamps(at),
+    }),
+    searched: { id: "id", profile_id: ["profileId", "prof-b"], jwk_thumbprint: "jwkThumbprint" },
+  },
+  {
     path: "/api-keys",
     table: "apiKeys",
     time: "createdAt",

@@ -1,6 +1,7 @@
 /** The routes below /api/v1, and the type of the client made from them. */
 import { Hono } from "hono"
 import { apiKeyRoutes } from "../access/api-key.routes"
+import { acmeAdminRoutes } from "../acme/acme-admin.routes"
 import { agentGroupRoutes } from "../agent-groups/agent-group.routes"
 import { agentRoutes, joinTokenRoutes } from "../agents/agent.routes"
 import { approvalRoutes } from "../approvals/approval.routes"
@@ -21,6 +22,7 @@ import { estAdminRoutes } from "../est/est-admin.routes"
 import { healthCheckRoutes } from "../health/health-check.routes"
 import { intermediateRoutes, issuerIntermediateRoutes } from "../intermediates/intermediate.routes"
 import { issuerRoutes } from "../issuers/issuer.routes"
+import { rootRoutes } from "../issuers/root.routes"
 import { jobRoutes } from "../jobs/job.routes"
 import { digestRoutes } from "../notifications/digest.routes"
 import { notificationRoutes } from "../notifications/notification.routes"
@@ -29,6 +31,8 @@ import { policyRoutes } from "../policies/policy.routes"
 import { profileRoutes } from "../profiles/profile.routes"
 import { renewalPolicyRoutes } from "../renewal-policies/renewal-policy.routes"
 import { revocationStatusRoutes } from "../revocation-status/revocation-status.routes"
+import { challengeRoutes } from "../scep/challenge.routes"
+import { scepAdminRoutes } from "../scep/scep-admin.routes"
 import { searchRoutes } from "../search/search.routes"
 import type { ApiEnv } from "../server/operation"
 import { metricsRoutes } from "../stats/metrics.routes"
@@ -54,6 +58,7 @@ export const apiRoutes = (
     .route("/renewal-policies", renewalPolicyRoutes(services.renewalPolicies))
     .route("/issuers", issuerRoutes(services.issuers))
     .route("/issuers", issuerIntermediateRoutes(services.intermediates))
+    .route("/issuers", rootRoutes(services.roots))
     .route("/intermediates", intermediateRoutes(services.intermediates))
     .route("/targets", targetRoutes(services.targets))
     .route("/certificates", certificateRoutes({ ...services, renewals: services.renewals }))
@@ -78,7 +83,10 @@ export const apiRoutes = (
     .route("/stats", statsRoutes(services.stats))
     .route("/metrics", metricsRoutes(metrics))
     .route("/notifications", notificationRoutes(services.notifications))
+    .route("/scep", challengeRoutes(services.scepChallenges))
+    .route("/admin/acme", acmeAdminRoutes(services.acme.admin))
     .route("/admin/est", estAdminRoutes(services.est))
+    .route("/admin/scep", scepAdminRoutes(services.scep))
     .route("/admin/crl", revocationStatusRoutes(services.revocationStatus.crls))
     .route("/digest", digestRoutes(services.digest))
 

@@ -63,9 +63,10 @@ import { heldAuthorityService } from "../issuers/held-authority.service"
 import { issuanceMetrics } from "../issuers/issuance.metrics"
 import { issuerService } from "../issuers/issuer.service"
 import { issuerStore } from "../issuers/issuer.store"
-import { issuerDepsFor } from "../issuers/issuer-deps"
+import { issuerDepsFor, publicUrlsOf } from "../issuers/issuer-deps"
 import { issuerGates } from "../issuers/issuer-gate"
 import { issuerTrouble } from "../issuers/issuer-trouble"
+import { rootService } from "../issuers/root.service"
 import { deploymentMetrics } from "../jobs/deployment.metrics"
 import { jobService } from "../jobs/job.service"
 import { jobStore } from "../jobs/job.store"
@@ -103,8 +104,10 @@ import { targetService } from "../targets/target.service"
 import { targetStore } from "../targets/target.store"
 import { teamService } from "../teams/team.service"
 import { teamStore } from "../teams/team.store"
+import { wireAcme } from "./acme"
 import type { WiringOptions } from "./options"
 import { wireRevocationStatus } from "./revocation-status"
+import { wireScep } from "./scep"
 
 const rowErrors = (category: string) => {
   const log = logger(category)
@@ -198,6 +201,7 @@ export const wireServices = (options: WiringOptions) => {
     sealer,
     backdateMs: config.ca.backdateMs,
   })
+  const heldAuthorities = heldAuthorityService({ ...common, caKeys, sealer, settings: config.ca })
   const issuers = issuerService({
     ...common,
     issuers: issuerRows,
@@ -207,12 +211,19 @@ export const wireServices = (options: WiringOptions) => {
       fetch,
       clock,
       treeAuthority: intermediates.signing,
-      heldAuthorities: heldAuthorityService({ ...common, caKeys, sealer, settings: config.ca }),
+      heldAuthorities,
       caKeyPassphrase: config.ca.files?.passphrase ?? null,
       backdateMs: config.ca.backdateMs,
       pkiUrl: config.pki.url,
     }),
     fromEnvironment: environmentIssuers(config.ca),
+  })
+  const roots = rootService({
+    caKeys,
+    issuers,
+    heldAuthorities,
+    crlUrls: (issuerId, authority) => publicUrlsOf(config.pki.url, issuerId)(authority).crl,
+    clock,
   })
   const issuanceCounts = issuanceMetrics(registry)
   const openIssuer = async (id: string) => {
@@ -312,6 +323,7 @@ export const wireServices = (options: WiringOptions) => {
     keygenMode: config.keygenMode,
     onBackgroundError: rowErrors("enrolment"),
     ensureSystemRows: baseline.ensureSystemRows,
+    teamOf: ownerStore(db).teamOf,
     findProfile: profiles.find,
     onMissingProfile: (profileId) =>
       logger("enrolment").warn("profile {profileId} does not exist: only the general rules are checked", { profileId }),
@@ -522,6 +534,7 @@ export const wireServices = (options: WiringOptions) => {
     baseline,
     enrolments,
     intermediates,
+    roots,
     est: estService({
       ...common,
       profiles: config.est.map((profile) => ({
@@ -532,6 +545,8 @@ export const wireServices = (options: WiringOptions) => {
       caChainOf: issuers.caChainOf,
       findProfile: profiles.find,
     }),
+    acme: wireAcme({ ...options, audit, profiles, certificates, versions, enrolments, revocations, registry }),
+    ...wireScep({ config, db, sealer, clock, audit, issuers, enrolments, registry }),
     demo,
     quickStart: quickStartService({
       clock,

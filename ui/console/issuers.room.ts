@@ -7,7 +7,15 @@ import { IssuerPatchBody, NewIssuerBody } from "../../src/issuers/issuer.schema"
 import type { IssuerService } from "../../src/issuers/issuer.service"
 import type { ApiEnv } from "../../src/server/operation"
 import { parseInput } from "../../src/server/validation"
-import { type IssuerRow, issuerPage, issuerSections, issuersPage } from "../pages/issuers.page"
+import { confirmPage } from "../pages/confirm.page"
+import {
+  type IssuerRow,
+  issuerPage,
+  issuerSections,
+  issuersPage,
+  retireRootQuestion,
+  rollOverQuestion,
+} from "../pages/issuers.page"
 import { html } from "../parts/markup"
 import { shownStatus } from "./certificate.loader"
 import { configSections, configShown, configValues, typedConfig } from "./config-form"
@@ -21,8 +29,10 @@ type Config = Readonly<Record<string, unknown>>
 const mostIssued = 10
 const definitionOf = (type: string) => issuerDefinitions.find((one) => one.type === type) ?? null
 
+const upTo = ({ id, name }: Issuer) => ({ label: name, href: `/issuers/${encodeURIComponent(id)}` })
+
 export const issuersRoom = (deps: ConsoleDeps) => {
-  const { issuers, certificates, inventory } = deps
+  const { issuers, certificates, inventory, roots } = deps
 
   const bodyOf = (typed: Typed, kind: string, stored: Config) => ({
     name: typed.text("name"),
@@ -78,10 +88,11 @@ export const issuersRoom = (deps: ConsoleDeps) => {
 
   const detail = async (c: PageContext, id: string, problem: string | null) => {
     const row = await issuers.get(id)
-    const [frame, [issuer], issued] = await Promise.all([
+    const [frame, [issuer], issued, kept] = await Promise.all([
       frameOf(deps, c),
       rowsOf([row]),
       certificates.list({ issuerId: id }, certificateSort({ sort: "notAfter" }), { limit: mostIssued, offset: 0 }),
+      roots.list(id),
     ])
     if (issuer === undefined) throw new Error(`issuer ${id} has no row`)
     return page(
@@ -91,6 +102,7 @@ export const issuersRoom = (deps: ConsoleDeps) => {
         issuer,
         config: configShown(definitionOf(row.type)?.config ?? null, row.config),
         issued: issued.rows.map((one) => ({ ...one, status: shownStatus(one, frame.now) })),
+        roots: kept.map(({ ski, state, facts, createdAt }) => ({ ski, state, notAfter: facts.notAfter, createdAt })),
         problem,
         deletion: deletionOf(resource, id, row.name),
       }),
@@ -109,6 +121,29 @@ export const issuersRoom = (deps: ConsoleDeps) => {
     })
     .route("/", resourceForms(deps, resource))
     .get("/issuers/:id", (c) => detail(c, c.req.param("id"), null))
+    .get("/issuers/:id/roll-over", async (c) => {
+      allow(c, "admin")
+      const issuer = await issuers.get(c.req.param("id"))
+      return page(c, confirmPage(await frameOf(deps, c), rollOverQuestion(issuer), upTo(issuer)))
+    })
+    .post("/issuers/:id/roll-over", async (c) => {
+      allow(c, "admin")
+      const id = c.req.param("id")
+      await roots.rollOver(id, null, c.get("actor"))
+      return redirect(c, `/issuers/${encodeURIComponent(id)}`, { key: "root-rolled-over" })
+    })
+    .get("/issuers/:id/roots/:ski/retire", async (c) => {
+      allow(c, "admin")
+      const issuer = await issuers.get(c.req.param("id"))
+      const question = retireRootQuestion(issuer, c.req.param("ski"))
+      return page(c, confirmPage(await frameOf(deps, c), question, upTo(issuer)))
+    })
+    .post("/issuers/:id/roots/:ski/retire", async (c) => {
+      allow(c, "admin")
+      const id = c.req.param("id")
+      await roots.retire(id, c.req.param("ski"), c.get("actor"))
+      return redirect(c, `/issuers/${encodeURIComponent(id)}`, { key: "root-retired" })
+    })
     .post("/issuers/:id/test", async (c) => {
       allow(c, "operator")
       const id = c.req.param("id")

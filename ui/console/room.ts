@@ -20,6 +20,7 @@ import type { Clock } from "../../src/clock"
 import { assetUrl } from "../../src/embed"
 import type { InventoryService } from "../../src/inventory/inventory.service"
 import type { IssuerService } from "../../src/issuers/issuer.service"
+import type { RootService } from "../../src/issuers/root.service"
 import type { JobService } from "../../src/jobs/job.service"
 import type { NotificationService } from "../../src/notifications/notification.service"
 import type { OwnerService } from "../../src/owners/owner.service"
@@ -58,6 +59,7 @@ export interface ConsoleDeps {
   readonly profiles: ProfileService
   readonly renewalPolicies: RenewalPolicyService
   readonly renewals: Pick<RenewalService, "trigger">
+  readonly roots: RootService
   readonly revocations: Pick<RevocationService, "revoke">
   readonly search: Pick<SearchService, "find">
   readonly sessions: Pick<SessionService, "signIn" | "signOut">

@@ -29,11 +29,21 @@ interface IssuedRow {
   readonly expiresAt: Date | null
 }
 
+export interface RootRow {
+  /** Key identifier, hex. */
+  readonly ski: string
+  readonly state: "active" | "former" | "retired"
+  readonly notAfter: Date
+  readonly createdAt: Date
+}
+
 export interface IssuerProps {
   readonly frame: Frame
   readonly issuer: IssuerRow & { readonly updatedAt: Date }
   /** Secrets are masked. */
   readonly config: readonly (readonly [label: string, value: string])[]
+  /** Those that certctl keeps for it, newest first. */
+  readonly roots: readonly RootRow[]
   /** The ones that expire first. */
   readonly issued: readonly IssuedRow[]
   readonly problem: string | null
@@ -107,6 +117,69 @@ const issuedColumns = (now: Date): Column<IssuedRow>[] => [
   { head: "Expires", cell: (row) => expiryCell(row.expiresAt, now) },
 ]
 
+const rollOverPath = (issuer: Named): string => `${pathOf(issuer)}/roll-over`
+const retireRootPath = (issuer: Named, ski: string): string =>
+  `${pathOf(issuer)}/roots/${encodeURIComponent(ski)}/retire`
+
+export const rollOverQuestion = (issuer: Named): Question => ({
+  id: "ask-roll-over",
+  title: `Roll over the root of ${issuer.name}?`,
+  text: html`<p>A new root with a new key signs from now on. Certificates that the present root signed stay valid, and its revocation lists go on.</p><p>Clients that trust only the present root accept new certificates by the chain sent along, until that root expires or is retired. Give them the new root before then.</p>`,
+  action: rollOverPath(issuer),
+  confirmLabel: "Roll over",
+  danger: false,
+})
+
+export const retireRootQuestion = (issuer: Named, ski: string): Question => ({
+  id: `ask-retire-${ski}`,
+  title: "Retire this former root?",
+  text: html`<p>New certificates no longer bring the chain to it, so that clients which trust only this root refuse them. Certificates that it signed stay valid.</p>`,
+  action: retireRootPath(issuer, ski),
+  confirmLabel: "Retire root",
+  danger: true,
+})
+
+const rootColumns = (frame: Frame, issuer: Named): Column<RootRow>[] => [
+  { head: "Key", className: "lead", cell: (row) => copyable(row.ski, "key identifier") },
+  { head: "State", cell: (row) => badge({ status: `root-${row.state}` }) },
+  { head: "Made", className: "minor", cell: (row) => timeAgo(row.createdAt, frame.now) },
+  { head: "Expires", cell: (row) => expiryCell(row.notAfter, frame.now) },
+  {
+    head: "Actions",
+    quietHead: true,
+    className: "actions",
+    cell: (row) =>
+      row.state === "former" && isAdmin(frame)
+        ? askLink(retireRootQuestion(issuer, row.ski), retireRootPath(issuer, row.ski), { label: "Retire" })
+        : null,
+  },
+]
+
+const rootsPanel = ({ frame, issuer, roots }: Pick<IssuerProps, "frame" | "issuer" | "roots">): Markup =>
+  panel(
+    {
+      title: "Roots",
+      flush: true,
+      ...(isAdmin(frame)
+        ? { actions: askLink(rollOverQuestion(issuer), rollOverPath(issuer), { label: "Roll over" }) }
+        : {}),
+    },
+    dataTable({
+      caption: "Roots of this issuer",
+      columns: rootColumns(frame, issuer),
+      rows: roots,
+      rowId: (row) => row.ski,
+    }),
+  )
+
+const rootDialogs = ({ frame, issuer, roots }: Pick<IssuerProps, "frame" | "issuer" | "roots">): Markup[] =>
+  isAdmin(frame) && roots.length > 0
+    ? [
+        askDialog(rollOverQuestion(issuer)),
+        ...roots.filter(({ state }) => state === "former").map(({ ski }) => askDialog(retireRootQuestion(issuer, ski))),
+      ]
+    : []
+
 const actions = (frame: Frame, issuer: IssuerRow, deletion: Question): Markup =>
   html`<form method="post" action=${`${pathOf(issuer)}/test`}><button class="button">Test connection</button></form>${
     mayAdminister(frame)
@@ -116,7 +189,7 @@ const actions = (frame: Frame, issuer: IssuerRow, deletion: Question): Markup =>
       : null
   }`
 
-export const issuerPage = ({ frame, issuer, config, issued, problem, deletion }: IssuerProps): Markup =>
+export const issuerPage = ({ frame, issuer, config, roots, issued, problem, deletion }: IssuerProps): Markup =>
   layout(
     frame,
     {
@@ -129,6 +202,7 @@ export const issuerPage = ({ frame, issuer, config, issued, problem, deletion }:
     <div class="grid aside">
       <div class="main-column">
         ${panel({ title: "Configuration" }, configFacts(config))}
+        ${roots.length === 0 ? null : rootsPanel({ frame, issuer, roots })}
         ${panel(
           {
             title: "Certificates",
@@ -165,5 +239,5 @@ export const issuerPage = ({ frame, issuer, config, issued, problem, deletion }:
           ["Changed", timeAgo(issuer.updatedAt, frame.now)],
         ]),
       )}</div>
-    </div>${mayAdminister(frame) ? askDialog(deletion) : null}`,
+    </div>${mayAdminister(frame) ? askDialog(deletion) : null}${rootDialogs({ frame, issuer, roots })}`,
   )

@@ -52,6 +52,13 @@ const statuses: Readonly<Record<string, StatusWords>> = {
   "approval-expired": { tone: "neutral", word: "Expired", meaning: "Its job ended before anybody decided." },
   "notification-pending": { tone: "attention", word: "Waiting", meaning: "Written, and about to be delivered." },
   "notification-failed": { tone: "attention", word: "Retrying", meaning: "Not delivered yet; it is tried again." },
+  "root-active": { tone: "good", word: "Signs", meaning: "New certificates are signed by it." },
+  "root-former": {
+    tone: "neutral",
+    word: "Former",
+    meaning: "Clients that trust only it accept new certificates by the chain sent along.",
+  },
+  "root-retired": { tone: "neutral", word: "Retired", meaning: "Tells only of revocations of what it signed." },
   sent: { tone: "good", word: "Sent", meaning: "The channel took it." },
   dead: { tone: "bad", word: "Dead letter", meaning: "Every retry failed: nobody was told." },
   read: { tone: "neutral", word: "Read", meaning: "Somebody saw it; it is not sent again." },

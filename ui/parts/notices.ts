@@ -32,6 +32,8 @@ const notices = {
   "notification-requeued": { tone: "good", text: "It is sent again now." },
   "notifications-requeued": { tone: "good", text: "They are sent again now." },
   "connection-good": { tone: "good", text: "The test went well." },
+  "root-rolled-over": { tone: "good", text: "A new root signs from now on." },
+  "root-retired": { tone: "good", text: "The former root is retired." },
   created: { tone: "good", text: "Created." },
   saved: { tone: "good", text: "Changes saved." },
   deleted: { tone: "good", text: "Deleted." },

@@ -16,6 +16,8 @@ export interface IssueRequest {
   readonly ekus: readonly string[]
   /** 0: no limit. */
   readonly maxTtlSeconds: number
+  /** The certificate must say that its server staples OCSP answers (RFC 7633). */
+  readonly mustStaple: boolean
   /** The same for every attempt of one need, so that a CA that knows such keys does not issue twice. */
   readonly idempotencyKey: string
 }
@@ -82,13 +84,15 @@ export interface Issuer {
   orderStatus?(orderId: string): Promise<OrderStatus>
   /** null: the CA has no advice for this certificate. */
   renewalInfo?(certPem: string): Promise<RenewalInfo | null>
-  /** The CA's own certificates as PEM, issuing CA first. */
+  /** The CA's own certificates as PEM, issuing CA first; after a roll-over those of its former root too. */
   caChain?(): Promise<string>
   /**
    * The CAs whose keys are held here, for revocation lists and OCSP answers: the one that signs now first, then those that
    * signed before it. Absent where revocation is published by somebody else.
    */
   authorities?(): Promise<readonly Authority[]>
+  /** Set where a root that is made and kept here signs. `crlUrls`: its lists are published there, null: where the server says. */
+  readonly heldRoot?: { readonly crlUrls: readonly string[] | null }
 }
 
 export interface PublicUrls {

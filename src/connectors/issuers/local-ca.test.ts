@@ -44,6 +44,7 @@ const requestFor = async (more: Partial<IssueRequest> & { csrSans?: string[]; ke
     sans: [],
     ekus: [],
     maxTtlSeconds: 0,
+    mustStaple: false,
     idempotencyKey: "once",
     ...rest,
   }
@@ -89,6 +90,22 @@ describe("the local CA", () => {
   test("makes the common name a SAN where there is no other", async () => {
     const { leaf } = await issue({}, depsWith(await makeAuthority()), await requestFor({ csrSans: [] }))
     expect(leaf.sans).toEqual([{ type: "dns", value: "www.example.com" }])
+  })
+
+  test("has room for a common name that no subject can hold", async () => {
+    const commonName = `${"a".repeat(60)}.example.com`
+    const csrPem = buildCsr({ commonName, sans: ["b.example.com"], privateKey: await generateKey("ecdsa-p256") })
+    const { leaf } = await issue({}, depsWith(await makeAuthority()), await requestFor({ csrPem, commonName }))
+    expect(leaf.commonName).toBe("")
+    expect(leaf.sans.map(({ value }) => value)).toEqual(["b.example.com", commonName])
+  })
+
+  test("asks for stapling where the profile wants it", async () => {
+    const authority = await makeAuthority()
+    for (const mustStaple of [true, false]) {
+      const { leaf } = await issue({}, depsWith(authority), { ...(await requestFor()), mustStaple })
+      expect(leaf.mustStaple).toBe(mustStaple)
+    }
   })
 
   test.each([

@@ -6,6 +6,7 @@ import * as v from "valibot"
 import { AppError } from "../../errors"
 import type { Authority } from "../../pki/authority"
 import { type Csr, parseCsr } from "../../pki/csr"
+import { issuedSubject, longestCommonName } from "../../pki/issued-subject"
 import { distinctSans, type San, sanOf } from "../../pki/names"
 import { field } from "../config"
 import { defineIssuer, type IssueRequest } from "./contract"
@@ -74,8 +75,10 @@ const sansOf = (csr: Csr, request: IssueRequest): San[] => {
     name === "localhost" ? [sanOf(name), sanOf("127.0.0.1")] : [sanOf(name)],
   )
   const all = [...csr.sans, ...asked]
-  // Clients look at SANs only (RFC 9525 section 2), so a request with nothing but a common name gets it as its SAN.
-  if (all.length === 0 && csr.commonName !== "") all.push(sanOf(csr.commonName))
+  // Clients look at SANs only (RFC 9525 section 2), so a request with nothing but a common name gets it as its SAN, and one
+  // that the subject cannot hold is there in its place.
+  const isNeeded = all.length === 0 || csr.commonName.length > longestCommonName
+  if (isNeeded && csr.commonName !== "") all.push(sanOf(csr.commonName))
   return distinctSans(all)
 }
 
@@ -114,6 +117,7 @@ export const localCa = defineIssuer({
       return authority
     }
     return {
+      ...(isSubordinate ? {} : { heldRoot: { crlUrls: crl_distribution_point_urls ?? null } }),
       async issue(request) {
         const csr = parseCsr(request.csrPem)
         const authority = await opened()
@@ -122,7 +126,7 @@ export const localCa = defineIssuer({
         const { crl, ocsp, caCertificate } = deps.publicUrls(authority)
         const signed = await authority.sign({
           spkiDer: csr.spkiDer,
-          subjectDer: csr.subjectDer,
+          subjectDer: issuedSubject(csr.subjectDer),
           sans: sansOf(csr, request),
           ekus: request.ekus.filter((eku) => knownEkus.has(eku)),
           notBefore: new Date(Math.max(now - deps.backdateMs, authority.notBefore.getTime())),
@@ -130,6 +134,7 @@ export const localCa = defineIssuer({
           crlUrls: crl_distribution_point_urls ?? crl,
           ocspUrls: authority.ocspUrls ?? ocsp,
           caIssuerUrls: caCertificate,
+          mustStaple: request.mustStaple,
         })
         return { certPem: signed.certPem, chainPem: authority.chainPem, orderId: `local-${signed.serial}` }
       },
@@ -138,7 +143,8 @@ export const localCa = defineIssuer({
         await opened()
       },
       async caChain() {
-        return (await opened()).chainPem
+        const { anchorsPem, chainPem } = await opened()
+        return anchorsPem ?? chainPem
       },
       async authorities() {
         return isSubordinate ? [await openFiles()] : deps.heldAuthorities(made)

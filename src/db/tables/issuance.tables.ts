@@ -24,6 +24,10 @@ export const issuanceTables = (k: Kit, { agentGroups }: OwnershipTables) => {
     requiredCsrAttributes: k.json<string[]>("required_csr_attributes").notNull(),
     mustStaple: k.bool("must_staple").notNull().default(false),
     requiresApproval: k.bool("requires_approval").notNull().default(false),
+    /** How ACME clients prove that a name is theirs; null: as the server is configured. */
+    acmeAuthMode: k.oneOf("acme_auth_mode", ["trust_authenticated", "challenge"]),
+    /** Who issues to ACME clients; null: the local CA. */
+    acmeIssuerId: k.text("acme_issuer_id").references(() => issuers.id, { onDelete: "set null" }),
     createdAt: createdAt(k),
     updatedAt: updatedAt(k),
   })
@@ -83,6 +87,13 @@ export const issuanceTables = (k: Kit, { agentGroups }: OwnershipTables) => {
       encryptedKey: k.blob("encrypted_key").notNull(),
       /** `subordinate`: the key of a CA below another one, whose own state is in intermediate_cas. */
       state: k.oneOf("state", ["active", "retired", "subordinate"]).notNull(),
+      /** Of a root: the key it took over from; null for the first. */
+      formerSki: k.text("former_ski"),
+      /** Of both roots, one certified by the other's key (RFC 4210 section 4.4). */
+      newWithOldPem: k.text("new_with_old_pem"),
+      oldWithNewPem: k.text("old_with_new_pem"),
+      /** Until when clients that trust only the former root are shown the way from it. */
+      bridgedUntil: k.time("bridged_until"),
       createdAt: createdAt(k),
     },
     (t) => [

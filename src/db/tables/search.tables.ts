@@ -15,5 +15,10 @@ export const searchTables = (k: Kit) => {
     },
     (t) => [k.uniqueIndex("uq_search_docs_kind_id").on(t.kind, t.id)],
   )
-  return { searchDocs }
+  /** How far SQLite's index of a kind reaches: later texts are read. */
+  const searchMarks = k.table("search_marks", {
+    kind: k.text("kind").primaryKey(),
+    doc: k.int("doc").notNull(),
+  })
+  return { searchDocs, searchMarks }
 }

@@ -1,5 +1,6 @@
 /** Every table, built for one dialect. The order is the order of references. */
 import type { Kit } from "../kit"
+import { acmeTables } from "./acme.tables"
 import { approvalTables } from "./approval.tables"
 import { certificateTables } from "./certificate.tables"
 import { countTables } from "./count.tables"
@@ -11,6 +12,7 @@ import { jobTables } from "./job.tables"
 import { ownershipTables } from "./ownership.tables"
 import { revocationTables } from "./revocation.tables"
 import { accessTables, coordinationTables, rulesTables } from "./rules.tables"
+import { scepTables } from "./scep.tables"
 import { searchTables } from "./search.tables"
 
 export const allTables = (k: Kit) => {
@@ -26,6 +28,8 @@ export const allTables = (k: Kit) => {
     ...certificate,
     ...revocationTables(k, issuance),
     ...intermediateTables(k, issuance),
+    ...scepTables(k, issuance),
+    ...acmeTables(k, ownership, issuance, certificate),
     ...job,
     ...approvalTables(k, issuance, certificate, job),
     ...rulesTables(k, certificate),

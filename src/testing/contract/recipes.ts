@@ -40,6 +40,12 @@ export const subjects: Readonly<Record<string, Recipe>> = {
   },
   get_intermediate_ca: async (w) => ({ params: { id: await w.rootCa() } }),
   retire_intermediate_ca: async (w) => ({ params: { id: await w.rootCa() } }),
+  roll_over_issuer_root: async (w) => ({ params: { id: await w.withRoot() } }),
+  retire_issuer_root: async (w) => {
+    const id = await w.withRoot()
+    const [, former] = (await w.ok("POST", `/issuers/${id}/roots`)).data
+    return { params: { id, key_id: former.key_id } }
+  },
   get_approval: async (w) => ({ params: { id: await requestIdOf(w) } }),
   approve_request: async (w) => ({ params: { id: await requestIdOf(w) }, key: await w.keyOf("operator") }),
   reject_request: async (w) => ({ params: { id: await requestIdOf(w) }, key: await w.keyOf("operator") }),
@@ -125,6 +131,17 @@ export const recipes: Readonly<Record<string, Readonly<Record<number, Recipe>>>>
       return { params: { id }, body: {} }
     },
   },
+  roll_over_issuer_root: {
+    409: async (w) => ({ params: { id: (await w.create("issuers", { type: "GenericCA", config: {} })).id } }),
+    501: async (w) => ({ params: { id: (await w.newHierarchy()).issuerId } }),
+  },
+  retire_issuer_root: {
+    409: async (w) => {
+      const id = await w.withRoot()
+      const [{ key_id }] = (await w.ok("GET", `/issuers/${id}/roots`)).data
+      return { params: { id, key_id } }
+    },
+  },
   agent_submit_csr: {
     500: async (w) => {
       const config = { ca_cert_path: "/nowhere/ca.pem", ca_key_path: "/nowhere/ca.key" }
@@ -200,6 +217,8 @@ export const beyondSchema: Readonly<Record<string, string>> = {
 export const elsewhere: Readonly<Record<string, string>> = {
   stream_events: "the answer never ends",
   reload_est_trust: "it needs an EST profile with client certificates",
+  reload_scep_trust: "it needs a SCEP profile with client certificates",
+  create_scep_challenge: "it needs a SCEP profile",
 }
 
 /** Answers that no call can bring about, and where they are seen. */

@@ -202,6 +202,13 @@ export const worldOf = async ({ document, send, adminKey, folder, seed }: Setup)
       return { issuerId, body: { name: `root-${names}`, root_cert_pem: root.certPem, key_driver_id: keyPath } }
     },
 
+    /** A new issuer that has made its root. */
+    async withRoot(): Promise<string> {
+      const { id } = await create("issuers", { type: "GenericCA", config: {} })
+      await ok("POST", `/issuers/${id}/test`)
+      return id
+    },
+
     async rootCa(): Promise<string> {
       const { issuerId, body } = await world.newHierarchy()
       return (await ok("POST", `/issuers/${issuerId}/intermediates`, body)).id

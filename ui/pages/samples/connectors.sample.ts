@@ -50,6 +50,7 @@ const issuer = (frame: Frame, changes: Partial<IssuerProps> = {}): IssuerProps =
     ["Account e-mail", "pki@example.com"],
     ["EAB key", "********"],
   ],
+  roots: [],
   issued,
   problem: null,
   deletion: deletion("Let's Encrypt"),
@@ -119,6 +120,16 @@ export const connectorSamples: Samples = {
   "issuers-anonymous": () =>
     issuersPage({ frame: at("/issuers", anonymous), state: list("/issuers"), paging: noRows, rows: [] }),
   issuer: () => issuerPage(issuer(at("/issuers/iss-let"))),
+  "issuer-roots": () =>
+    issuerPage(
+      issuer(at("/issuers/iss-local"), {
+        roots: [
+          { ski: "5f".repeat(20), state: "active", notAfter: ahead(3650), createdAt: ago(DAY) },
+          { ski: "1a".repeat(20), state: "former", notAfter: ahead(300), createdAt: ago(3000 * DAY) },
+          { ski: "07".repeat(20), state: "retired", notAfter: ahead(20), createdAt: ago(3300 * DAY) },
+        ],
+      }),
+    ),
   "issuer-failed": () =>
     issuerPage(
       issuer(at("/issuers/iss-let"), {
