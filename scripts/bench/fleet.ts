@@ -85,7 +85,7 @@ const fleetSql = (dialect: Dialect, { certificates, due, agents, pastJobs = 0 }:
      from ${series(certificates)} n`,
     `insert into certificate_versions (id, certificate_id, serial_number, not_before, not_after, fingerprint_sha256, pem_chain,
        csr_pem, key_algorithm, key_size, issuer_id, agent_id, renew_at, created_at)
-     select 'cv-' || ${number("i")}, 'mc-' || ${number("i")}, ${hex("i")}, ${time(issuedAt)}, ${time(expiresAt)}, ${hex("i")},
+     select 'cv-' || ${number("i")}, 'mc-' || ${number("i")}, substr(${hex("i")}, 25), ${time(issuedAt)}, ${time(expiresAt)}, ${hex("i")},
        '${pem}', '', 'ECDSA', 256, 'iss-1', ${agent(`i % ${targets}`)}, ${time(renewAt)}, ${time(issuedAt)}
      from ${series(certificates)} n`,
     `insert into certificate_target_mappings (certificate_id, target_id)
