@@ -16,8 +16,8 @@ for (const dialect of chosen === undefined ? (["sqlite", "postgres"] as const) :
   try {
     const { db, wired } = fleet
     const { certificateRevocations: revocations, certificateVersions: versions } = db.t
-    /** Every version of a range of ids, revoked as if it had been done long ago. */
-    const revoke = (from: string, to: string, at: Date) =>
+    /** Every version of a range of ids, one a second. */
+    const revoke = (from: string, to: string, since: Date) =>
       db.transaction(async (tx) => {
         const found = await tx
           .select({ id: versions.certificateId, versionId: versions.id, serial: versions.serialNumber })
@@ -30,14 +30,16 @@ for (const dialect of chosen === undefined ? (["sqlite", "postgres"] as const) :
           serialNumber: serial,
           reason: (["keyCompromise", "superseded", "cessationOfOperation"] as const)[i % 3] ?? "superseded",
           revokedBy: "bench",
-          revokedAt: at,
-          createdAt: at,
+          revokedAt: new Date(since.getTime() + i * 1000),
+          createdAt: new Date(since.getTime() + i * 1000),
         }))
         for (let i = 0; i < added.length; i += 500) await tx.insert(revocations).values(added.slice(i, i + 500))
       })
     const name = (i: number) => `cv-${String(i).padStart(8, "0")}`
-    const longAgo = new Date(Date.now() - 86_400_000)
-    for (let i = 0; i < entries; i += 10_000) await revoke(name(i), name(Math.min(i + 10_000, entries)), longAgo)
+    const began = Date.now() - entries * 1000 - 86_400_000
+    for (let i = 0; i < entries; i += 10_000) {
+      await revoke(name(i), name(Math.min(i + 10_000, entries)), new Date(began + i * 1000))
+    }
     if (dialect === "postgres") {
       // As autovacuum does within a minute.
       const connection = postgres(fleet.url, { max: 1 })
