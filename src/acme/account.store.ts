@@ -13,7 +13,7 @@ export const accountStore = ({ t, read }: Db) => {
   const listed = listing({
     id: accounts.id,
     time: accounts.createdAt,
-    text: [accounts.id, accounts.profileId, accounts.jwkThumbprint],
+    text: [accounts.id, accounts.jwkThumbprint],
   })
   return {
     async get(id: string): Promise<AccountRow | null> {

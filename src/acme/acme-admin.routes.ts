@@ -88,7 +88,7 @@ export const acmeAdminRoutes = ({ accounts, externals }: Services) =>
         role: "admin",
         returns: pagedListOf(AccountRowAnswer),
       }),
-      input("query", v.object(listParams(["id", "profile_id", "jwk_thumbprint"]))),
+      input("query", v.object(listParams(["id", "jwk_thumbprint"]))),
       async (c) => {
         const query = c.req.valid("query")
         return c.json(pagedAnswer(query, await accounts.list({ search: query.q }, sliceOf(query)), accountRow))

@@ -104,11 +104,15 @@ export const finalizeService = (deps: Deps) => {
   }
 
   /** Proven names go stale: an authorization that was given up or has expired must not be issued from. */
-  const demandAuthorized = async (order: OrderRow): Promise<void> => {
+  const demandAuthorized = async (door: Door, order: OrderRow): Promise<void> => {
     const now = clock.now()
     const parts = await orders.authorizationsOf(order.id)
     if (parts.some(({ status, expiresAt }) => status !== "valid" || expiresAt <= now)) {
       throw acmeProblem("unauthorized", "an authorization of this order is no longer valid")
+    }
+    // Ordered while the profile trusted everybody, which it does no more.
+    if (door.mode === "challenge" && !(await orders.isProven(order.id))) {
+      throw acmeProblem("unauthorized", "the names of this order were never proven: order again")
     }
   }
 
@@ -134,7 +138,7 @@ export const finalizeService = (deps: Deps) => {
       if (csr.spkiDer.equals(spkiOf(readStoredKey(account.jwkPem)))) {
         throw acmeProblem("badCSR", "the CSR must not have the account's key")
       }
-      await demandAuthorized(order)
+      await demandAuthorized(door, order)
       try {
         await enrolments.check(enrolmentOf(door, account, order, csr))
       } catch (error) {

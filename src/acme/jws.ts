@@ -82,7 +82,8 @@ const readHeader = (bytes: Buffer, { nonce: nonceRule, algorithms = signatureAlg
     throw acmeProblem("badNonce", "the protected header must have a nonce")
   if (nonceRule === "required" && !isNonce) throw malformed("the nonce must be base64url")
   if ((jwk === undefined) === (kid === undefined)) throw malformed("the protected header must have either jwk or kid")
-  if (kid !== undefined && (typeof kid !== "string" || kid.length > longestUrl)) throw malformed("kid must be a text")
+  if (kid !== undefined && (typeof kid !== "string" || kid.length > longestUrl || !/^[\x21-\x7e]+$/.test(kid)))
+    throw malformed("kid must be a URL or the id of an external account")
   return { algorithm: alg, nonce: isNonce ? String(nonce) : "", url, jwk, kid: kid === undefined ? null : String(kid) }
 }
 

@@ -1,5 +1,5 @@
 /** SQL of orders, their authorizations and challenges. Whatever changes one of an order's rows holds the order first. */
-import { and, asc, count, eq, gt, inArray, lte, min, ne, or } from "drizzle-orm"
+import { and, asc, count, eq, gt, inArray, isNull, lte, min, ne, or } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
 import type { AcmeIdentifier, StoredProblem } from "../db/tables/acme.tables"
 import type { Tables } from "../db/tables/tables"
@@ -242,6 +242,17 @@ export const orderStore = ({ t, read }: Db) => {
         )
         .limit(limit)
       return (await tx.delete(orders).where(inArray(orders.id, old)).returning({ id: orders.id })).length
+    },
+
+    /** Whether every name of an order was proven by a challenge, not just trusted. */
+    async isProven(orderId: string): Promise<boolean> {
+      const unproven = await read
+        .select({ id: authorizations.id })
+        .from(authorizations)
+        .leftJoin(challenges, and(eq(challenges.authorizationId, authorizations.id), eq(challenges.status, "valid")))
+        .where(and(eq(authorizations.orderId, orderId), isNull(challenges.id)))
+        .limit(1)
+      return unproven.length === 0
     },
 
     /** Names that the account has proven by a challenge and may still use. */

@@ -122,7 +122,10 @@ describe.skipIf(program === null)("tls-alpn-01", () => {
       cleanups.push(() => server.kill())
       await until("openssl listens", () =>
         Bun.connect({ hostname: "127.0.0.1", port, socket: { data() {} } }).then(
-          (socket) => (socket.end(), true),
+          (socket) => {
+            socket.end()
+            return true
+          },
           () => false,
         ),
       )

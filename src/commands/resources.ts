@@ -108,7 +108,10 @@ const profiles: Resource<Row<ApiClient["profiles"]>, Body<ApiClient["profiles"]>
     must_staple: { kind: "boolean", description: "whether certificates ask for OCSP stapling" },
     required_csr_attributes: { kind: "list", description: "attributes that a CSR must have" },
     requires_approval: { kind: "boolean", description: "whether somebody has to approve each issuance" },
-    acme_auth_mode: { kind: "text", description: "for ACME clients: trust_authenticated or challenge" },
+    acme_auth_mode: {
+      kind: "text",
+      description: "for ACME clients: trust_authenticated or challenge; empty: the server's",
+    },
     acme_issuer_id: { kind: "text", description: "who issues to ACME clients; empty: the local CA" },
   },
   columns: {

@@ -34,10 +34,8 @@ export interface AcmeServerSettings {
   readonly externalAccountRequired: boolean
 }
 
-const prefix = "CERTCTL_ACME_SERVER_"
-
 const readResolver = (read: EnvironmentReader): string => {
-  const name = `${prefix}DNS01_RESOLVER`
+  const name = "CERTCTL_ACME_SERVER_DNS01_RESOLVER"
   const given = read.text(name)?.trim() ?? "8.8.8.8:53"
   const [, address, port] = /^(\d+(?:\.\d+){3}|\[[0-9A-Fa-f:]+\])(?::(\d{1,5}))?$/.exec(given) ?? []
   if (address === undefined || Number(port ?? 53) > 65_535) {
@@ -55,38 +53,38 @@ const readUrl = (read: EnvironmentReader, name: string): string | null => {
 
 /** null: the ACME server is off. */
 export const readAcme = (read: EnvironmentReader, warn: (line: string) => void): AcmeServerSettings | null => {
-  if (!read.bool(`${prefix}ENABLED`, false)) return null
-  const atOnce = (name: string) => read.int(`${prefix}${name}`, 10, { min: 1 })
-  const limit = (name: string, fallback: number) => read.int(`${prefix}RATE_LIMIT_${name}`, fallback, { min: 0 })
+  if (!read.bool("CERTCTL_ACME_SERVER_ENABLED", false)) return null
+  const atOnce = (name: string) => read.int(name, 10, { min: 1 })
+  const limit = (name: string, fallback: number) => read.int(name, fallback, { min: 0 })
   const settings: AcmeServerSettings = {
-    defaultAuthMode: read.oneOf(`${prefix}DEFAULT_AUTH_MODE`, acmeAuthModes, "trust_authenticated"),
-    defaultProfileId: read.text(`${prefix}DEFAULT_PROFILE_ID`),
-    nonceTtlMs: read.duration(`${prefix}NONCE_TTL`, "5m", "1s"),
-    orderTtlMs: read.duration(`${prefix}ORDER_TTL`, "24h", "1m"),
-    authorizationTtlMs: read.duration(`${prefix}AUTHZ_TTL`, "24h", "1m"),
+    defaultAuthMode: read.oneOf("CERTCTL_ACME_SERVER_DEFAULT_AUTH_MODE", acmeAuthModes, "trust_authenticated"),
+    defaultProfileId: read.text("CERTCTL_ACME_SERVER_DEFAULT_PROFILE_ID"),
+    nonceTtlMs: read.duration("CERTCTL_ACME_SERVER_NONCE_TTL", "5m", "1s"),
+    orderTtlMs: read.duration("CERTCTL_ACME_SERVER_ORDER_TTL", "24h", "1m"),
+    authorizationTtlMs: read.duration("CERTCTL_ACME_SERVER_AUTHZ_TTL", "24h", "1m"),
     concurrency: {
-      http01: atOnce("HTTP01_CONCURRENCY"),
-      dns01: atOnce("DNS01_CONCURRENCY"),
-      tlsAlpn01: atOnce("TLSALPN01_CONCURRENCY"),
+      http01: atOnce("CERTCTL_ACME_SERVER_HTTP01_CONCURRENCY"),
+      dns01: atOnce("CERTCTL_ACME_SERVER_DNS01_CONCURRENCY"),
+      tlsAlpn01: atOnce("CERTCTL_ACME_SERVER_TLSALPN01_CONCURRENCY"),
     },
     dnsResolver: readResolver(read),
-    renewalInfo: read.bool(`${prefix}ARI_ENABLED`, true),
-    renewalInfoPollMs: read.duration(`${prefix}ARI_POLL_INTERVAL`, "6h", "1m"),
+    renewalInfo: read.bool("CERTCTL_ACME_SERVER_ARI_ENABLED", true),
+    renewalInfoPollMs: read.duration("CERTCTL_ACME_SERVER_ARI_POLL_INTERVAL", "6h", "1m"),
     limits: {
-      ordersPerHour: limit("ORDERS_PER_HOUR", 100),
-      openOrders: limit("CONCURRENT_ORDERS", 5),
-      keyChangesPerHour: limit("KEY_CHANGE_PER_HOUR", 5),
-      responsesPerHour: limit("CHALLENGE_RESPONDS_PER_HOUR", 60),
+      ordersPerHour: limit("CERTCTL_ACME_SERVER_RATE_LIMIT_ORDERS_PER_HOUR", 100),
+      openOrders: limit("CERTCTL_ACME_SERVER_RATE_LIMIT_CONCURRENT_ORDERS", 5),
+      keyChangesPerHour: limit("CERTCTL_ACME_SERVER_RATE_LIMIT_KEY_CHANGE_PER_HOUR", 5),
+      responsesPerHour: limit("CERTCTL_ACME_SERVER_RATE_LIMIT_CHALLENGE_RESPONDS_PER_HOUR", 60),
     },
-    cleanUpMs: read.duration(`${prefix}GC_INTERVAL`, "1m", "0s"),
-    termsOfServiceUrl: readUrl(read, `${prefix}TOS_URL`),
-    websiteUrl: readUrl(read, `${prefix}WEBSITE`),
-    caaIdentities: read.list(`${prefix}CAA_IDENTITIES`),
-    externalAccountRequired: read.bool(`${prefix}EAB_REQUIRED`, false),
+    cleanUpMs: read.duration("CERTCTL_ACME_SERVER_GC_INTERVAL", "1m", "0s"),
+    termsOfServiceUrl: readUrl(read, "CERTCTL_ACME_SERVER_TOS_URL"),
+    websiteUrl: readUrl(read, "CERTCTL_ACME_SERVER_WEBSITE"),
+    caaIdentities: read.list("CERTCTL_ACME_SERVER_CAA_IDENTITIES"),
+    externalAccountRequired: read.bool("CERTCTL_ACME_SERVER_EAB_REQUIRED", false),
   }
   if (settings.defaultAuthMode === "trust_authenticated" && !settings.externalAccountRequired) {
     warn(
-      `the ACME server issues to whoever reaches it, for every name that a profile allows: set ${prefix}DEFAULT_AUTH_MODE=challenge or ${prefix}EAB_REQUIRED=true unless the network is trusted`,
+      "the ACME server issues to whoever reaches it, for every name that a profile allows: set CERTCTL_ACME_SERVER_DEFAULT_AUTH_MODE=challenge or CERTCTL_ACME_SERVER_EAB_REQUIRED=true unless the network is trusted",
     )
   }
   return settings

@@ -5,7 +5,6 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { acmeClient, signJws } from "../testing/acme-client"
 import { startDnsServer } from "../testing/dns-server"
-import { freePort } from "../testing/free-port"
 import { onEachDatabase, type Scene } from "../testing/on-each-database"
 import { peer } from "../testing/peers"
 import { type ServerProcess, serverProcess } from "../testing/server-process"
@@ -18,12 +17,10 @@ const lego = peer("lego", "lego")
 const openssl = peer("openssl", "openssl")
 
 const startServer = async ({ stage, env }: Scene, more: Record<string, string> = {}) => {
-  const port = await freePort()
   const server = await serverProcess(stage, {
+    linksHere: true,
     env: {
       ...env,
-      CERTCTL_SERVER_PORT: String(port),
-      CERTCTL_PUBLIC_URL: `https://127.0.0.1:${port}`,
       CERTCTL_ACME_SERVER_ENABLED: "true",
       CERTCTL_ACME_SERVER_DEFAULT_PROFILE_ID: "prof-web",
       ...more,
@@ -145,7 +142,7 @@ describe.skipIf(certbot === null || lego === null || openssl === null)("ACME cli
       const { id, hmac_key } = await server.post("/api/v1/admin/acme/external-accounts", { profile_id: "prof-web" })
       const client = legoOn(scene.stage, server, "/acme/directory")
       const names = ["-d", "a.example.com", "-d", "b.example.com", "--http"]
-      expect(await client.run(names, "run").then(String, String)).toContain("externalAccountRequired")
+      expect(await client.run(names, "run").then(String, String)).toContain("External Account Binding")
       const binding = ["--eab", "--kid", id, "--hmac", hmac_key]
       await client.run([...binding, ...names], "run")
       const first = readChain(client.chain("a.example.com"))

@@ -84,7 +84,7 @@ const issue = async ({ wired }: Server, name: string) => {
     ekus: ["serverAuth"],
     maxTtlSeconds: 0,
     mustStaple: false,
-   idempotencyKey: "once",
+    idempotencyKey: "once",
   })
   if (!("certPem" in issued)) throw new Error("the issuer ordered")
   return issued

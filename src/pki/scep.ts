@@ -105,7 +105,10 @@ const outcomeAttributes = (outcome: ScepOutcome): (readonly [string, Buffer])[] 
         [attributeOids.failInfoText, element(tags.utf8String, Buffer.from(outcome.text, "utf8"))],
       ]
 
-/** The answer to a message (CertRep, section 3.3.2), signed by the RA, DER. A failure has no content. */
+/**
+ * The answer to a message (CertRep, section 3.3.2), signed by the RA, DER. A failure has empty content, not none: OpenSSL's
+ * PKCS7_verify looks for missing content elsewhere, and with it certmonger cannot tell a refusal from a damaged answer.
+ */
 export const writeCertRep = (
   { transactionIdDer, senderNonce }: ScepTransaction,
   outcome: ScepOutcome,
@@ -113,7 +116,7 @@ export const writeCertRep = (
 ): Promise<Buffer> =>
   writeSignedData({
     contentType: cmsOids.data,
-    content: outcome.status === "success" ? outcome.envelope : null,
+    content: outcome.status === "success" ? outcome.envelope : Buffer.alloc(0),
     certificateDers: [ra.certificateDer],
     signer: ra.signer,
     attributes: [

@@ -74,7 +74,11 @@ const settings = {
   must_staple: v.boolean(),
   required_csr_attributes: v.pipe(v.array(v.pipe(v.string(), v.maxLength(255))), v.maxLength(100)),
   requires_approval: v.boolean(),
-  acme_auth_mode: v.picklist(["trust_authenticated", "challenge"]),
+  acme_auth_mode: v.pipe(
+    v.picklist(["", "trust_authenticated", "challenge"]),
+    // Empty: as the server is configured.
+    v.transform((mode) => (mode === "" ? null : mode)),
+  ),
   acme_issuer_id: v.pipe(
     v.string(),
     v.maxLength(255),

@@ -12,8 +12,29 @@ const log = logger("http")
 
 export const phraseOf = (status: number): string => STATUS_CODES[status] ?? "Error"
 
-const json = (status: number, body: object, headers: Readonly<Record<string, string>> = {}): Response =>
-  Response.json(body, { status, headers })
+interface ErrorBody extends Readonly<Record<string, unknown>> {
+  readonly error: string
+  readonly message?: string
+}
+
+/** RFC 8555 section 6.7: ACME clients read problem documents, also where it was none of their handlers that refused. */
+const acmeProblemOf = (status: number, { error, message = error, request_id }: ErrorBody) => {
+  const name = status === 429 ? "rateLimited" : status >= 500 ? "serverInternal" : "malformed"
+  return { type: `urn:ietf:params:acme:error:${name}`, detail: message, status, request_id }
+}
+
+const json = (
+  c: Context<ApiEnv>,
+  status: number,
+  body: ErrorBody,
+  headers: Readonly<Record<string, string>> = {},
+): Response =>
+  c.req.path.startsWith("/acme/")
+    ? Response.json(acmeProblemOf(status, body), {
+        status,
+        headers: { ...headers, "content-type": "application/problem+json" },
+      })
+    : Response.json(body, { status, headers })
 
 /** An answer given before a handler ran. */
 export const bareError = (
@@ -21,7 +42,7 @@ export const bareError = (
   status: number,
   error: string,
   headers?: Readonly<Record<string, string>>,
-): Response => json(status, { error, request_id: c.get("requestId") }, headers)
+): Response => json(c, status, { error, request_id: c.get("requestId") }, headers)
 
 /** An answer in the shape of a handler's error. */
 export const errorAnswer = (
@@ -30,7 +51,7 @@ export const errorAnswer = (
   message: string,
   extra: { body?: Readonly<Record<string, unknown>>; headers?: Readonly<Record<string, string>> } = {},
 ): Response =>
-  json(status, { error: phraseOf(status), message, request_id: c.get("requestId"), ...extra.body }, extra.headers)
+  json(c, status, { error: phraseOf(status), message, request_id: c.get("requestId"), ...extra.body }, extra.headers)
 
 /** RFC 9110 section 15.5.2: every 401 has one. */
 export const challenge = { "www-authenticate": 'Bearer realm="certctl"' }

@@ -357,7 +357,7 @@ export const lists: readonly ListCase[] = [
       profileId: "prof-a",
       ...stamps(at),
     }),
-    searched: { id: "id", profile_id: ["profileId", "prof-b"], jwk_thumbprint: "jwkThumbprint" },
+    searched: { id: "id", jwk_thumbprint: "jwkThumbprint" },
   },
   {
     path: "/api-keys",

@@ -8,6 +8,8 @@ interface Watched {
   readonly table: string
   /** What the changes are told apart by where a table has several states; default: the table. */
   readonly name?: string
+  /** Column of the row's id, where that is not `id`. */
+  readonly id?: string
   /** The state of a row as an SQL expression, `row` being `old` or `new`. */
   readonly state: (row: "old" | "new") => string
 }
@@ -21,8 +23,8 @@ export interface Change {
   readonly to: string
 }
 
-const noted = ({ table, name = table, state }: Watched, before: string) =>
-  `insert into test_changes (place, id, before, after) values ('${name}', new.id, ${before}, ${state("new")})`
+const noted = ({ table, name = table, id = "id", state }: Watched, before: string) =>
+  `insert into test_changes (place, id, before, after) values ('${name}', new.${id}, ${before}, ${state("new")})`
 
 const sqliteTriggers = (watched: Watched): string => {
   const { table, name = table, state } = watched

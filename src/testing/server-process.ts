@@ -45,6 +45,8 @@ export interface ServerProcess {
 export interface ServerOptions {
   readonly name?: string
   readonly env?: Readonly<Record<string, string>>
+  /** Links that it gives lead to its address on this machine, not to the machine's name. */
+  readonly linksHere?: boolean
   /** Used in place of the one that the first start leaves in the data directory. */
   readonly adminKey?: string
   /** What signs its certificate, when that is not its own CA. */
@@ -57,20 +59,21 @@ export const encryptionKey = "a passphrase that nobody could guess, 1234567890"
 /** With what an environment of `npm test` must not decide: nothing is inherited. */
 export const serverProcess = async (
   stage: Stage,
-  { name = "server", env: given = {}, adminKey: givenKey, caPem: givenCa }: ServerOptions = {},
+  { name = "server", env: given = {}, linksHere = false, adminKey: givenKey, caPem: givenCa }: ServerOptions = {},
 ): Promise<ServerProcess> => {
   const port = await freePort()
   const dataDir = stage.at(name)
+  const isPlain = given.CERTCTL_SERVER_TLS === "off"
+  const url = `${isPlain ? "http" : "https"}://127.0.0.1:${port}`
   const env = {
     CERTCTL_DATA_DIR: dataDir,
     CERTCTL_SERVER_PORT: String(port),
     CERTCTL_LOG_LEVEL: "debug",
     // The journeys ask more often than any person does.
     CERTCTL_RATE_LIMIT_ENABLED: "false",
+    ...(linksHere ? { CERTCTL_PUBLIC_URL: url } : {}),
     ...given,
   }
-  const isPlain = given.CERTCTL_SERVER_TLS === "off"
-  const url = `${isPlain ? "http" : "https"}://127.0.0.1:${port}`
   const heard: string[] = []
   let program: Program | undefined
   let adminKey = givenKey

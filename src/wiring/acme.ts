@@ -51,10 +51,11 @@ export const wireAcme = (parts: Parts) => {
   const orders = orderStore(db)
   const externals = externalAccountService({ ...common, accounts, sealer })
   const admin = { accounts: acmeAdminService({ ...common, accounts, orders }), externals }
+  // All that is documented is there, also where nothing will be counted.
+  const metrics = acmeMetrics(registry)
   if (settings === null) return { admin, server: null }
   const nonces = nonceService({ db, nonces: nonceStore(db), clock, ttlMs: settings.nonceTtlMs })
   const entrances = doors({ findProfile: profiles.find, publicUrl, settings })
-  const metrics = acmeMetrics(registry)
   const renewalInfo = renewalInfoService({ db, orders, accounts, versions, certificates, clock })
   const orderParts = orderService({ ...common, orders, accounts, renewalInfo, settings })
   const server = {

@@ -32,6 +32,7 @@ const bodyOf = (typed: Typed) => ({
   required_csr_attributes: typed.lines("required_csr_attributes"),
   requires_approval: typed.isTicked("requires_approval"),
   must_staple: typed.isTicked("must_staple"),
+  acme_auth_mode: typed.text("acme_auth_mode"),
   enabled: typed.isTicked("enabled"),
 })
 
@@ -60,6 +61,7 @@ const valuesOf = (profile: Profile): FormValues => {
     required_csr_attributes: profile.requiredCsrAttributes.join("\n"),
     requires_approval: String(profile.requiresApproval),
     must_staple: String(profile.mustStaple),
+    acme_auth_mode: profile.acmeAuthMode ?? "",
     enabled: String(profile.enabled),
   }
 }

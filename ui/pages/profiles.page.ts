@@ -132,6 +132,16 @@ export const profileSections: readonly FormSection[] = [
         label: "Must-staple",
         hint: "Clients then demand a stapled OCSP answer: only for servers that staple.",
       },
+      {
+        kind: "select",
+        name: "acme_auth_mode",
+        label: "ACME clients",
+        empty: "As the server is configured",
+        options: [
+          { value: "trust_authenticated", label: "Get every name that matches, without proof" },
+          { value: "challenge", label: "Must prove each name" },
+        ],
+      },
       { kind: "tick", name: "enabled", label: "Enabled", hint: "Nothing is issued by a disabled profile." },
     ],
   },

@@ -65,6 +65,10 @@ export const subjects: Readonly<Record<string, Recipe>> = {
     params: { id: await w.newId("agents") },
     body: { certificates: [{ fingerprint_sha256: "ab".repeat(32), not_before: "2026-01-01T00:00:00Z" }] },
   }),
+  delete_acme_external_account: async (w) => {
+    const body = { profile_id: await w.newId("profiles") }
+    return { params: { id: (await w.ok("POST", "/admin/acme/external-accounts", body)).id } }
+  },
   trigger_deployment: async (w) => {
     const { certificateId, targetId } = await w.issued()
     return { params: { id: certificateId }, body: { target_id: targetId } }
@@ -219,6 +223,7 @@ export const elsewhere: Readonly<Record<string, string>> = {
   reload_est_trust: "it needs an EST profile with client certificates",
   reload_scep_trust: "it needs a SCEP profile with client certificates",
   create_scep_challenge: "it needs a SCEP profile",
+  revoke_acme_account: "it needs an ACME client",
 }
 
 /** Answers that no call can bring about, and where they are seen. */
