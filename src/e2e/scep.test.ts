@@ -6,6 +6,7 @@ import { parseCertificate } from "../pki/certificate"
 import { keysMatch, readPrivateKey } from "../pki/keys"
 import { openssl } from "../pki/openssl.process"
 import { peer } from "../testing/peers"
+import { runner } from "../testing/runner"
 import { type ServerProcess, serverProcess } from "../testing/server-process"
 import { executable, openStage, type Stage } from "../testing/stage"
 
@@ -32,22 +33,6 @@ const scepServer = async (env: Record<string, string> = {}): Promise<{ server: S
   })
   await server.start()
   return { server, here }
-}
-
-/** Runs a program to its end: what it printed, or an error with all of it. */
-const runner = (here: Stage) => {
-  let runs = 0
-  return async (
-    argv: readonly [string, ...string[]],
-    env: Record<string, string> = {},
-    expected = 0,
-  ): Promise<string> => {
-    const program = here.run(argv, { env, name: `client-${++runs}` })
-    const code = await program.exited
-    const text = program.stdout() + program.stderr()
-    if ((code === 0) !== (expected === 0)) throw new Error(`${argv[0]} ended with ${code}: ${text}`)
-    return expected === 0 ? program.stdout() : text
-  }
 }
 
 const versionsOf = async (server: ServerProcess) => {

@@ -14,7 +14,7 @@ export interface Enrolled {
   readonly privateKey: KeyObject
 }
 
-const enrolmentPassword = "a password that only these devices have"
+export const enrolmentPassword = "a password that only these devices have"
 
 /** What makes a server take enrolments at the root path. */
 export const estEnvironment = {

@@ -22,6 +22,27 @@ export interface NginxPeer {
   hammer(): { stop(): Promise<{ requests: number; failures: string[] }> }
 }
 
+/** Starts one in the stage's folder `name`. `http` is what its http block holds; its errors are in `error.log`. */
+export const runNginx = (stage: Stage, program: string, name: string, http: string): Program => {
+  const folder = stage.at(name)
+  const at = (file: string) => `${folder}/${file}`
+  mkdirSync(at("tmp"), { recursive: true })
+  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(
+    (kind) => `${kind}_temp_path ${at("tmp")};`,
+  )
+  writeFileSync(
+    at("nginx.conf"),
+    `daemon off; pid ${at("nginx.pid")}; error_log ${at("error.log")}; worker_processes 1;
+     events { worker_connections 128; }
+     http { access_log off; ${temporary.join(" ")} ${http} }\n`,
+  )
+  return stage.run([program, "-p", folder, "-c", at("nginx.conf")], {
+    name: `${name}-program`,
+    // A killed master leaves its workers behind.
+    lastSignal: "SIGTERM",
+  })
+}
+
 /** Serves a certificate of no meaning at first. `program` is what `peer("nginx", …)` found. */
 export const startNginx = async (
   stage: Stage,
@@ -32,30 +53,21 @@ export const startNginx = async (
   const folder = stage.at(name)
   const at = (file: string) => `${folder}/${file}`
   mkdirSync(at("tls"), { recursive: true })
-  mkdirSync(at("tmp"))
   const first = await testLeaf(await testAuthority(), [serverName])
   const certPath = at("tls/site.pem")
   const keyPath = at("tls/site.key")
   writeFileSync(certPath, first.certPem)
   writeFileSync(keyPath, first.keyPem, { mode: 0o600 })
   writeFileSync(at("extra.conf"), "")
-  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(
-    (kind) => `${kind}_temp_path ${at("tmp")};`,
+  const nginx = runNginx(
+    stage,
+    program,
+    name,
+    `include ${at("extra.conf")};
+     server { listen 127.0.0.1:${port} ssl; server_name ${serverName};
+       ssl_certificate ${certPath}; ssl_certificate_key ${keyPath};
+       location / { return 200 "ok"; } }`,
   )
-  writeFileSync(
-    at("nginx.conf"),
-    `daemon off; pid ${at("nginx.pid")}; error_log ${at("error.log")}; worker_processes 1;
-     events { worker_connections 128; }
-     http { access_log off; ${temporary.join(" ")} include ${at("extra.conf")};
-       server { listen 127.0.0.1:${port} ssl; server_name ${serverName};
-         ssl_certificate ${certPath}; ssl_certificate_key ${keyPath};
-         location / { return 200 "ok"; } } }\n`,
-  )
-  const nginx = stage.run([program, "-p", folder, "-c", at("nginx.conf")], {
-    name: `${name}-program`,
-    // A killed master leaves its workers behind.
-    lastSignal: "SIGTERM",
-  })
 
   const served = async (): Promise<string> => {
     const result = await probe({ host: "127.0.0.1", port, serverName, timeoutMs: 5000 })

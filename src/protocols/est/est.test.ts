@@ -26,7 +26,10 @@ afterEach(() => {
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true })
 })
 
-const serverOn = async (db: Db, env: Record<string, string>) => {
+/** A CA elsewhere, which a test decides for. */
+type Elsewhere = NonNullable<Parameters<typeof wire>[0]["openIssuer"]>
+
+const serverOn = async (db: Db, env: Record<string, string>, openIssuer?: Elsewhere) => {
   const dataDir = mkdtempSync(join(tmpdir(), "certctl-est-"))
   folders.push(dataDir)
   const time = { now: new Date() }
@@ -44,6 +47,7 @@ const serverOn = async (db: Db, env: Record<string, string>) => {
     clock: { now: () => time.now },
     serverId: "srv-test",
     caFingerprint: "",
+    ...(openIssuer === undefined ? {} : { openIssuer }),
   })
   await wired.prepare()
   const request = (path: string, init: RequestInit = {}, remoteAddress = "198.51.100.7") =>
@@ -370,6 +374,70 @@ onEachDialect("EST", (openDb) => {
     expect(await status()).toBe(500)
     await server.api("PUT", "/profiles/prof-strict", { enabled: true })
     expect(await status()).toBe(200)
+  })
+
+  test("a CA that fails is a failure on record; one that decides later is asked for again with the same CSR", async () => {
+    const ca = { state: "fails" as "fails" | "waits" | "signs" }
+    const root = await createRootAuthority({
+      keyType: "ecdsa-p256",
+      commonName: "Elsewhere",
+      notBefore: new Date(Date.now() - day),
+      notAfter: new Date(Date.now() + 3650 * day),
+    })
+    const authority = openAuthority({ ...root, chainPem: root.certPem })
+    const key = await generateKey("ecdsa-p256")
+    const signed = async () => {
+      const { certPem } = await authority.sign({
+        spkiDer: spkiOf(key),
+        subjectCommonName: "device-1",
+        sans: [sanOf("device-1.example.com")],
+        ekus: ["clientAuth"],
+        notBefore: new Date(Date.now() - 60_000),
+        notAfter: new Date(Date.now() + 30 * day),
+      })
+      return { certPem, chainPem: root.certPem }
+    }
+    const server = await serverOn(await openDb(), openRoot, async () => ({
+      type: "Elsewhere",
+      inProcess: false,
+      connector: {
+        async issue() {
+          if (ca.state === "fails") throw new AppError("upstream", "the CA is down: secret-host-name")
+          return ca.state === "waits" ? { orderId: "order-1" } : signed()
+        },
+        async orderStatus() {
+          return ca.state === "signs" ? { state: "completed", ...(await signed()) } : { state: "pending" }
+        },
+        async caChain() {
+          return root.certPem
+        },
+        async revoke() {},
+        async testConnection() {},
+      },
+    }))
+    const body = base64Of(await csrFor("device-1", ["device-1.example.com"], key))
+    const enrol = () => post(server, "est/simpleenroll", body, basic("let me in"))
+    const failed = await enrol()
+    expect([failed.status, await failed.text()]).toEqual([500, expect.not.stringContaining("secret-host-name")])
+    const [event] = await server.audits("est_simple_enroll_failed")
+    expect(event?.details).toMatchObject({ common_name: "device-1" })
+
+    ca.state = "waits"
+    server.time.now = new Date(server.time.now.getTime() + 600_000)
+    for (let n = 0; n < 2; n++) {
+      const later = await enrol()
+      expect([later.status, later.headers.get("retry-after"), await later.text()]).toEqual([202, "60", ""])
+    }
+
+    ca.state = "signs"
+    server.time.now = new Date(server.time.now.getTime() + 3_600_000)
+    for (let n = 0; n < 3; n++) await server.wired.services.processor.process(new AbortController().signal)
+    const done = await enrol()
+    expect(done.status).toBe(200)
+    expect(parseCertificate((await certificatesIn(done))[0] ?? "").spkiDer).toEqual(spkiOf(key))
+    const { body: list } = await server.api("GET", "/certificates")
+    expect(list.total).toBe(1)
+    expect((await server.api("GET", `/certificates/${list.data[0].id}/versions`)).body.total).toBe(1)
   })
 
   test("is not there while it is off", async () => {

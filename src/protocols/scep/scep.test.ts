@@ -378,7 +378,7 @@ onEachDialect("SCEP", (openDb) => {
       const { status, failInfo, envelope } = await server.send(parts)
       return [status, failInfo, envelope]
     }
-    const failed = (failInfo: string) => ["2", failInfo, null]
+    const failed = (failInfo: string) => ["2", failInfo, Buffer.alloc(0)]
     expect(await refusal({ hash: "sha1" })).toEqual(failed("0"))
     expect(await refusal({ cipher: "des-ede3-cbc" })).toEqual(failed("0"))
     expect(await refusal({ cipher: "des-cbc" })).toEqual(failed("0"))
