@@ -56,7 +56,7 @@ export const auditStore = ({ t, read, scan, dialect }: Pick<Db, "t" | "read" | "
       listed.matches(filter.search),
     )
   }
-  const insertOne = hotInsert("insert_audit_event", t.auditEvents)
+  const insertRows = hotInsert("insert_audit_events", t.auditEvents)
   const counts = rowCounts({ t, read })
   /** Text may be in any of millions of rows. */
   const readerFor = ({ search }: AuditFilter) => (listed.matches(search) === undefined ? read : scan)
@@ -74,13 +74,9 @@ export const auditStore = ({ t, read, scan, dialect }: Pick<Db, "t" | "read" | "
   }
   return {
     async insert(tx: Tx, events: readonly AuditEvent[]): Promise<void> {
-      const [only] = events
-      if (only !== undefined && events.length === 1) {
-        if ((await insertOne(tx, only)).length === 0) throw new Error(`there is an audit event ${only.id} already`)
-        return
-      }
       for (let from = 0; from < events.length; from += chunk) {
-        await tx.insert(t.auditEvents).values(events.slice(from, from + chunk))
+        const some = events.slice(from, from + chunk)
+        if ((await insertRows(tx, some)).length < some.length) throw new Error("an audit event has an id that is taken")
       }
     },
     /** Newest first. */

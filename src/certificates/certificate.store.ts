@@ -173,7 +173,7 @@ export const certificateStore = (db: Db) => {
     certificates,
     and(isGiven, eq(certificates.status, sql.placeholder("from"))),
   )
-  const insertRow = hotInsert("insert_certificate", certificates)
+  const insertRows = hotInsert("insert_certificates", certificates)
   const isThere = (table: string, id: string) =>
     sql`exists (select 1 from ${sql.identifier(table)} where id = ${sql.placeholder(id)})`.mapWith(Boolean)
   // Five queries made of parts took longer than all else that creating a certificate does.
@@ -240,7 +240,7 @@ export const certificateStore = (db: Db) => {
 
     /** null when the id or the name is taken. */
     async insert(tx: Tx, row: NewCertificateRow): Promise<CertificateRow | null> {
-      return (await insertRow(tx, row))[0] ?? null
+      return (await insertRows(tx, [row]))[0] ?? null
     },
 
     async patch(tx: Tx, id: string, set: Partial<Omit<NewCertificateRow, "status">>): Promise<CertificateRow | null> {

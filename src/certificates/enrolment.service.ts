@@ -79,7 +79,7 @@ interface Deps extends SigningDeps {
 const sanSet = (sans: readonly string[]): string => [...new Set(sans.map(nameKey))].sort().join(" ")
 
 export const enrolmentService = (deps: Deps) => {
-  const { db, certificates, versions, queue, lifecycle, news, audit, openIssuer, clock } = deps
+  const { db, certificates, versions, queue, deployments, lifecycle, news, audit, openIssuer, clock } = deps
   const signing = signingService(deps)
 
   /** Names of the certificate are those of the CSR: the client asks for itself. */
@@ -219,9 +219,8 @@ export const enrolmentService = (deps: Deps) => {
       }
       const version = signing.versionOf(subject, csr, csrPem, issued, null, null)
       await versions.insert(tx, version)
-      await signing.follow(tx, version, null)
-      if (certificate.status !== "RenewalInProgress") await lifecycle.moveTo(tx, certificate, "Active")
-      await lifecycle.settle(tx, certificate.id)
+      await deployments.afterIssuance(tx, version, null)
+      await lifecycle.settle(tx, certificate.id, "without a job")
       await record(tx, enrolment, version)
       await news.issued(tx, certificate.id)
       return asEnrolled(version)

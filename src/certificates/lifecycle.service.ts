@@ -28,6 +28,9 @@ interface Deps {
   clock: Clock
 }
 
+/** What changes of a certificate beside its status. */
+type Facts = Partial<Pick<CertificateRow, "expiresAt" | "renewAt" | "lastRenewalAt" | "updatedAt">>
+
 /** What the dates are judged by when a certificate's policy is gone. */
 const fallbackPolicy = { autoRenew: true, alertThresholdsDays: [30, 14, 7, 0] }
 
@@ -60,12 +63,20 @@ export const lifecycleService = (deps: Deps) => {
   }
 
   /** Changes the status and returns the row as it is then. Fails when the table of moves does not allow it. */
-  const moveTo = async (tx: Tx, certificate: CertificateRow, to: CertificateStatus): Promise<CertificateRow> => {
+  const moveTo = async (
+    tx: Tx,
+    certificate: CertificateRow,
+    to: CertificateStatus,
+    set: Facts = {},
+  ): Promise<CertificateRow> => {
     if (certificate.status === to) return certificate
     if (!canMove(certificate.status, to)) {
       throw new AppError("internal", `certificate ${certificate.id} cannot go from ${certificate.status} to ${to}`)
     }
-    const moved = await certificates.setStatus(tx, certificate.id, certificate.status, to, { updatedAt: clock.now() })
+    const moved = await certificates.setStatus(tx, certificate.id, certificate.status, to, {
+      updatedAt: clock.now(),
+      ...set,
+    })
     if (!moved) throw new AppError("conflict", `certificate ${certificate.id} is no longer ${certificate.status}`)
     await audit.append(tx, {
       actor: systemActor,
@@ -109,22 +120,37 @@ export const lifecycleService = (deps: Deps) => {
     }
   }
 
-  /** Takes expiry and renewal point from the current versions: the earliest counts. */
-  const refreshDates = async (tx: Tx, certificate: CertificateRow): Promise<CertificateRow> => {
+  /** Expiry and renewal point of the current versions, of which the earliest counts; nothing where they are as they should be. */
+  const changedDates = async (tx: Tx, certificate: CertificateRow): Promise<Facts> => {
     const current = await currentVersions(tx, certificate.id)
     // Imported certificates have no version of ours: their dates stay.
-    if (current.length === 0) return certificate
+    if (current.length === 0) return {}
     const earliest = (dates: (Date | null)[]): Date | null =>
       dates.reduce((least, date) => (date !== null && (least === null || date < least) ? date : least), null)
     const expiresAt = earliest(current.map((version) => version.notAfter))
     const renewAt = earliest(current.map((version) => version.renewAt))
-    if (
+    const isSame =
       expiresAt?.getTime() === certificate.expiresAt?.getTime() &&
       renewAt?.getTime() === certificate.renewAt?.getTime()
-    )
-      return certificate
-    await certificates.patch(tx, certificate.id, { expiresAt, renewAt })
-    return { ...certificate, expiresAt, renewAt }
+    return isSame ? {} : { expiresAt, renewAt }
+  }
+
+  /** Takes expiry and renewal point from the current versions. */
+  const refreshDates = async (tx: Tx, certificate: CertificateRow): Promise<CertificateRow> => {
+    const set = await changedDates(tx, certificate)
+    if (Object.keys(set).length > 0) await certificates.patch(tx, certificate.id, set)
+    return { ...certificate, ...set }
+  }
+
+  /** The status that jobs, versions and dates give a certificate which is not in a terminal one. */
+  const settledStatus = async (tx: Tx, certificate: CertificateRow): Promise<CertificateStatus> => {
+    const live = await jobs.liveIssuing(tx, certificate.id)
+    if (live.some((job) => job.status !== "AwaitingApproval")) return "RenewalInProgress"
+    if (certificate.status !== "RenewalInProgress" && certificate.status !== "Failed") return certificate.status
+    const wasIssued = certificate.expiresAt !== null || (await versions.exists(tx, certificate.id))
+    if (!wasIssued) return "Failed"
+    const { policy } = await certificates.rules(tx, certificate)
+    return statusByDate(certificate, policy ?? fallbackPolicy, clock.now())
   }
 
   /** Ends what could only wait: key requests to agents that no longer serve the certificate, deployments to targets that went. */
@@ -165,32 +191,34 @@ export const lifecycleService = (deps: Deps) => {
 
     /**
      * Puts the status right after a job changed or a version was stored: a run under way makes it RenewalInProgress, one that
-     * is over leaves the certificate Active, Expiring or Expired by date, or Failed when nothing was ever issued.
+     * is over leaves the certificate Active, Expiring or Expired by date, or Failed when nothing was ever issued. `issued`: a version
+     * has just been stored; one without a job makes the certificate Active, unless a run is under way. All of it is one change of the
+     * row, which has more indexes than any other.
      */
-    async settle(tx: Tx, certificateId: string): Promise<void> {
+    async settle(tx: Tx, certificateId: string, issued: "by a job" | "without a job" | null = null): Promise<void> {
       const locked = await certificates.lock(tx, certificateId)
       if (locked === null || isTerminal(locked.status)) return
-      const certificate = await refreshDates(tx, locked)
-      const live = await jobs.liveIssuing(tx, certificateId)
-      if (live.some((job) => job.status !== "AwaitingApproval")) {
-        await moveTo(tx, certificate, "RenewalInProgress")
-        return
+      const now = clock.now()
+      const set: Facts = {
+        ...(await changedDates(tx, locked)),
+        ...(issued === null ? {} : { lastRenewalAt: now, updatedAt: now }),
       }
-      if (certificate.status !== "RenewalInProgress" && certificate.status !== "Failed") return
-      const wasIssued = certificate.expiresAt !== null || (await versions.exists(tx, certificateId))
-      if (!wasIssued) {
-        await moveTo(tx, certificate, "Failed")
-        return
-      }
-      const { policy } = await certificates.rules(tx, certificate)
-      await moveTo(tx, certificate, statusByDate(certificate, policy ?? fallbackPolicy, clock.now()))
+      const becomesActive = issued === "without a job" && locked.status !== "RenewalInProgress"
+      const certificate = { ...locked, ...set, ...(becomesActive ? { status: "Active" as const } : {}) }
+      const to = await settledStatus(tx, certificate)
+      if (to !== locked.status) await moveTo(tx, locked, to, set)
+      else if (Object.keys(set).length > 0) await certificates.patch(tx, certificateId, set)
     },
 
     /** `settle`, and the roll-out of the job that changed brought forward. */
-    async afterJob(tx: Tx, job: Pick<JobRow, "certificateId" | "rolloutId" | "type" | "status">): Promise<void> {
+    async afterJob(
+      tx: Tx,
+      job: Pick<JobRow, "certificateId" | "rolloutId" | "type" | "status">,
+      issued: "by a job" | null = null,
+    ): Promise<void> {
       if (job.certificateId === null) return
       // Locked first, also where only the roll-out moves on: two agents may report at the same moment.
-      if (isIssuing(job.type)) await this.settle(tx, job.certificateId)
+      if (isIssuing(job.type)) await this.settle(tx, job.certificateId, issued)
       else await certificates.lock(tx, job.certificateId)
       if (job.rolloutId !== null) {
         await rollouts.advance(tx, job.rolloutId, await serving.places(job.certificateId, tx))

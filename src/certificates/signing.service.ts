@@ -37,7 +37,7 @@ export interface SigningDeps {
   jobs: JobStore
   queue: Pick<JobQueue, "move">
   deployments: Pick<DeploymentService, "afterIssuance">
-  lifecycle: Pick<LifecycleService, "settle" | "afterJob" | "renewAtOf" | "moveTo">
+  lifecycle: Pick<LifecycleService, "settle" | "afterJob" | "renewAtOf">
   news: Pick<CertificateNews, "issued">
   revocations: Pick<RevocationService, "revokeLate">
   audit: Pick<AuditService, "append">
@@ -160,13 +160,6 @@ export const signingService = (deps: SigningDeps) => {
     }
   }
 
-  /** What follows from a stored version. The caller holds the certificate's lock. */
-  const follow = async (tx: Tx, version: VersionRow, rolloutId: string | null): Promise<void> => {
-    const now = clock.now()
-    await certificates.patch(tx, version.certificateId, { lastRenewalAt: now, updatedAt: now })
-    await deployments.afterIssuance(tx, version, rolloutId)
-  }
-
   const completedDetails = (version: VersionRow) => ({
     version_id: version.id,
     serial: version.serialNumber,
@@ -227,8 +220,9 @@ export const signingService = (deps: SigningDeps) => {
           details: { agent_id: version.agentId, key_algorithm: version.keyAlgorithm, key_size: version.keySize },
         })
       }
-      if (!isTerminal(certificate.status)) await follow(tx, { ...version, id: versionId }, job.rolloutId)
-      await lifecycle.afterJob(tx, moved)
+      const isManaged = !isTerminal(certificate.status)
+      if (isManaged) await deployments.afterIssuance(tx, { ...version, id: versionId }, job.rolloutId)
+      await lifecycle.afterJob(tx, moved, isManaged ? "by a job" : null)
       await news.issued(tx, version.certificateId)
       return moved
     })
@@ -422,7 +416,6 @@ export const signingService = (deps: SigningDeps) => {
     requestFor,
     versionOf,
     completedDetails,
-    follow,
     complete,
     fail,
     start,

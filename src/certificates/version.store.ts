@@ -23,9 +23,9 @@ export const versionStore = ({ t, read }: Db) => {
   const listed = listing({ id, time: createdAt, text: [id, serialNumber, fingerprintSha256, agentId] })
   const filterOf = ({ certificateId, search }: VersionFilter) =>
     and(eq(t.certificateVersions.certificateId, certificateId), listed.matches(search))
-  const insertOne = hotInsert("insert_version", t.certificateVersions)
+  const insertRows = hotInsert("insert_versions", t.certificateVersions)
   const insertNew = async (tx: Tx, version: NewVersion): Promise<boolean> => {
-    return (await insertOne(tx, version)).length > 0
+    return (await insertRows(tx, [version])).length > 0
   }
 
   // Several times in each renewal and deployment.

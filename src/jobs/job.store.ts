@@ -80,7 +80,7 @@ export const jobStore = ({ t, read, scan, dialect }: Db) => {
     ).orderBy(...oldestFirst),
   )
 
-  const insertOne = hotInsert("insert_job", t.jobs)
+  const insertRows = hotInsert("insert_jobs", t.jobs)
   const isAsSeen = and(
     eq(t.jobs.id, sql.placeholder("id")),
     eq(t.jobs.status, sql.placeholder("status")),
@@ -110,7 +110,7 @@ export const jobStore = ({ t, read, scan, dialect }: Db) => {
 
     /** null when an open Issuance or Renewal job of the same certificate and agent is in the way. */
     async insert(tx: Tx, job: NewJob): Promise<JobRow | null> {
-      return (await insertOne(tx, job))[0] ?? null
+      return (await insertRows(tx, [job]))[0] ?? null
     },
 
     /** Returns those that were stored: not those that an open Issuance or Renewal job is in the way of. */
@@ -118,7 +118,7 @@ export const jobStore = ({ t, read, scan, dialect }: Db) => {
       const stored: JobRow[] = []
       for (let from = 0; from < added.length; from += insertChunk) {
         const chunk = added.slice(from, from + insertChunk)
-        stored.push(...(await tx.insert(t.jobs).values(chunk).onConflictDoNothing().returning()))
+        stored.push(...(await insertRows(tx, chunk)))
       }
       return stored
     },

@@ -17,7 +17,7 @@ import {
   sql,
 } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
-import { hot } from "../db/hot"
+import { hot, hotInsert } from "../db/hot"
 import { listing, type Slice, type TextFilter } from "../db/listing"
 import { forUpdate } from "../db/locking"
 import { rowCounts } from "../db/row-counts"
@@ -127,6 +127,8 @@ export const notificationStore = ({ t, read, scan, dialect }: Db) => {
       .where(eq(certificates.id, sql.placeholder("certificateId"))),
   )
 
+  const insertRows = hotInsert("insert_notifications", notifications)
+
   return {
     /** Last sent first, never sent last, then newest first. */
     list: (filter: NotificationFilter, slice: Slice) =>
@@ -147,7 +149,8 @@ export const notificationStore = ({ t, read, scan, dialect }: Db) => {
 
     async insert(tx: Tx, rows: readonly NotificationRow[]): Promise<void> {
       for (let from = 0; from < rows.length; from += chunk) {
-        await tx.insert(notifications).values(rows.slice(from, from + chunk))
+        const some = rows.slice(from, from + chunk)
+        if ((await insertRows(tx, some)).length < some.length) throw new Error("a notification has an id that is taken")
       }
     },
 

@@ -15,7 +15,7 @@ export const rolloutStore = ({ t, read }: Db) => {
       .from(t.rollouts)
       .where(eq(t.rollouts.id, sql.placeholder("id"))),
   )
-  const insertOne = hotInsert("insert_rollout", t.rollouts)
+  const insertRows = hotInsert("insert_rollouts", t.rollouts)
 
   return {
     async get(query: Tx | Query, id: string): Promise<RolloutRow | null> {
@@ -41,15 +41,7 @@ export const rolloutStore = ({ t, read }: Db) => {
 
     /** How many were stored: not those of certificates of which another one is running. */
     async insertAll(tx: Tx, added: readonly NewRollout[]): Promise<number> {
-      const [only] = added
-      if (only === undefined) return 0
-      if (added.length === 1) return (await insertOne(tx, only)).length
-      const stored = await tx
-        .insert(t.rollouts)
-        .values([...added])
-        .onConflictDoNothing()
-        .returning({ id: t.rollouts.id })
-      return stored.length
+      return (await insertRows(tx, added)).length
     },
 
     /** False when it was no longer running. */
