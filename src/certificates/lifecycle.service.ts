@@ -130,8 +130,7 @@ export const lifecycleService = (deps: Deps) => {
     const expiresAt = earliest(current.map((version) => version.notAfter))
     const renewAt = earliest(current.map((version) => version.renewAt))
     const isSame =
-      expiresAt?.getTime() === certificate.expiresAt?.getTime() &&
-      renewAt?.getTime() === certificate.renewAt?.getTime()
+      expiresAt?.getTime() === certificate.expiresAt?.getTime() && renewAt?.getTime() === certificate.renewAt?.getTime()
     return isSame ? {} : { expiresAt, renewAt }
   }
 
