@@ -36,6 +36,7 @@ const dependsOnRows: Readonly<Record<string, string>> = {
   approve_job: "only while it waits",
   reject_job: "only while it waits",
   rotate_api_key: "not once it is disabled",
+  create_acme_external_account: "the profile and the owner must exist",
 }
 
 const collections = [

@@ -52,6 +52,16 @@ export const failureSchemas = {
       request_id: requestId,
     },
   },
+  Problem: {
+    type: "object" as const,
+    description: "A problem document (RFC 7807) for ACME clients",
+    required: ["type", "detail", "status"],
+    properties: {
+      type: { type: "string" as const, description: "An error type of RFC 8555 section 6.7" },
+      detail: { type: "string" as const },
+      status: { type: "integer" as const },
+    },
+  },
   Refusal: {
     type: "object" as const,
     description: "What is answered before an operation is reached",
@@ -87,8 +97,10 @@ const headersOf = (status: number) => ({
 
 const isRefusal = (status: number): boolean => status === 401 || status === 413 || status === 429
 
-export const failureAnswer = (status: number, when: string) => ({
+export const failureAnswer = (path: string, status: number, when: string) => ({
   description: `${phraseOf(status)}. ${when}.`,
   headers: headersOf(status),
-  content: { "application/json": { schema: ref("schemas", isRefusal(status) ? "Refusal" : "Error") } },
+  content: path.startsWith("/acme/")
+    ? { "application/problem+json": { schema: ref("schemas", "Problem") } }
+    : { "application/json": { schema: ref("schemas", isRefusal(status) ? "Refusal" : "Error") } },
 })

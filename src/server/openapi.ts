@@ -78,7 +78,10 @@ export const openApiDocument = async (app: Hono<ApiEnv>, about: { version: strin
     const entry = document.paths[operation.path]?.[operation.method.toLowerCase() as "get"]
     if (entry === undefined) continue
     entry.tags ??= [tagOf(operation.path)]
-    const failures = failuresOf(operation).map(([status, when]) => [status, failureAnswer(status, when)])
+    const failures = failuresOf(operation).map(([status, when]) => [
+      status,
+      failureAnswer(operation.path, status, when),
+    ])
     const successes = Object.entries(entry.responses ?? {}).map(([status, answer]) => [
       status,
       { ...answer, headers: requestIdHeader },
