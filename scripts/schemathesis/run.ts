@@ -36,6 +36,7 @@ const dependsOnRows: Readonly<Record<string, string>> = {
   approve_job: "only while it waits",
   reject_job: "only while it waits",
   rotate_api_key: "not once it is disabled",
+  roll_over_issuer_root: "the issuer must be enabled and keep its root here",
   create_acme_external_account: "the profile and the owner must exist",
 }
 
