@@ -184,7 +184,6 @@ export const lifecycleService = (deps: Deps) => {
     lockAll: certificates.lockAll,
     servingAgents,
     currentVersions,
-    moveTo,
     moveAll,
     refreshDates,
 

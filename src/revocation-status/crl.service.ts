@@ -52,7 +52,7 @@ const skiOf = (authority: Authority): string => authority.keyId.toString("hex")
 export const crlService = (deps: Deps) => {
   const { db, crls, revocations, feed, authoritiesOf, clock } = deps
   const signed = new Map<string, Held>()
-  const known = new Map<string, { authorities: readonly Authority[]; readAt: number }>()
+  const recentAuthorities = new Map<string, { authorities: readonly Authority[]; readAt: number }>()
   const entries = new Map<string, ListedRevocations>()
   const numbers = new Map<string, number>()
   const changes = new Map<string, number>()
@@ -66,19 +66,14 @@ export const crlService = (deps: Deps) => {
   })
   const changesOf = (issuerId: string): number => (changes.get(issuerId) ?? 0) + changesOfAll
 
-  const readAuthorities = async (issuerId: string): Promise<readonly Authority[]> => {
-    const authorities = await authoritiesOf(issuerId)
-    known.set(issuerId, { authorities, readAt: clock.now().getTime() })
-    return authorities
-  }
-
   const authorityOf = async (issuerId: string, ski: string | null): Promise<Authority> => {
     const isAsked = (authority: Authority) => ski === null || skiOf(authority) === ski.toLowerCase()
-    const cached = known.get(issuerId)
+    const cached = recentAuthorities.get(issuerId)
     const isRecent = cached !== undefined && Math.abs(clock.now().getTime() - cached.readAt) < authoritiesMs
     const recent = isRecent ? cached.authorities.find(isAsked) : undefined
     if (recent !== undefined) return recent
-    const authorities = await readAuthorities(issuerId)
+    const authorities = await authoritiesOf(issuerId)
+    recentAuthorities.set(issuerId, { authorities, readAt: clock.now().getTime() })
     if (authorities.length === 0) {
       throw new AppError("not_supported", `issuer ${issuerId} does not sign revocation lists here: ask its CA`)
     }
