@@ -34,6 +34,8 @@ export interface AgentConfig {
   readonly backoffUnitMs: number
   /** Programs that commands of targets may start; empty means any. */
   readonly allowedPrograms: readonly string[]
+  /** The only folder that `file:` references of targets read from. */
+  readonly secretsDir: string
   readonly backupRetention: number
   readonly verification: { readonly isEnabled: boolean; readonly delayMs: number; readonly timeoutMs: number }
   readonly discovery: { readonly folders: readonly string[]; readonly intervalMs: number }
@@ -110,6 +112,7 @@ export const agentConfig = (env: Env, warn: (line: string) => void): AgentConfig
     pollMs: settings.duration("CERTCTL_AGENT_POLL_INTERVAL", "30s", "100ms"),
     backoffUnitMs: settings.duration("CERTCTL_AGENT_BACKOFF_UNIT", "30s", "10ms"),
     allowedPrograms: settings.list("CERTCTL_AGENT_ALLOWED_COMMANDS"),
+    secretsDir: resolve(settings.text("CERTCTL_SECRETS_DIR") ?? "/etc/certctl/secrets"),
     backupRetention: settings.int("CERTCTL_DEPLOY_BACKUP_RETENTION", 3, { min: 0, max: 100 }),
     verification: {
       isEnabled: settings.bool("CERTCTL_VERIFY_DEPLOYMENT", true),

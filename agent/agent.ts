@@ -1,5 +1,5 @@
 /** The pull agent as a whole: settings, parts, loops, orderly end. */
-import { existsSync } from "node:fs"
+import { existsSync, mkdirSync } from "node:fs"
 import { join } from "node:path"
 import type { Logger } from "@logtape/logtape"
 import { maxWaitSeconds } from "../src/agents/agent-protocol.schema"
@@ -8,6 +8,7 @@ import { httpTransport } from "../src/client/http-transport"
 import { type Clock, systemClock } from "../src/clock"
 import { commandRunner } from "../src/connectors/command"
 import { probe } from "../src/connectors/probe"
+import { programStarter } from "../src/connectors/program"
 import { holdDataDirectory, prepareDataDirectory } from "../src/data-directory"
 import { messageOf } from "../src/errors"
 import { logger } from "../src/logging"
@@ -112,6 +113,8 @@ const jobRunner = async (
   log: Logger,
   ending: AbortSignal,
 ): Promise<(work: Work) => Promise<boolean>> => {
+  const stateFolder = join(config.dataDir, "targets")
+  mkdirSync(stateFolder, { recursive: true, mode: 0o700 })
   const run = commandRunner({ allowedPrograms: config.allowedPrograms })
   const engine = deployEngine({
     journalFolder: join(config.dataDir, "deployments"),
@@ -135,7 +138,15 @@ const jobRunner = async (
     client,
     keystore,
     engine,
-    targetDeps: { clock, hasSystemd: existsSync("/run/systemd/system"), run },
+    targetDeps: {
+      clock,
+      hasSystemd: existsSync("/run/systemd/system"),
+      run,
+      start: programStarter({}),
+      stateFolder,
+      warn: (message) => log.warn("{message}", { message }),
+    },
+    references: { env: process.env, secretsDir: config.secretsDir },
     clock,
     log,
     repeating,

@@ -3,7 +3,9 @@ import type { Logger } from "@logtape/logtape"
 import type { DeploymentFacts } from "../src/agents/agent-protocol.schema"
 import type { AgentClient, Work } from "../src/client/agent-client"
 import type { Clock } from "../src/clock"
+import { secretKeysOf } from "../src/connectors/config"
 import type { ProbeRequest, ProbeResult } from "../src/connectors/probe"
+import { type ReferenceRules, resolveReferences } from "../src/connectors/secret-reference"
 import { targetConnector } from "../src/connectors/targets/catalog"
 import type { Target, TargetDeps } from "../src/connectors/targets/contract"
 import { endpointIn } from "../src/connectors/targets/endpoint"
@@ -19,6 +21,8 @@ export interface DeploymentJobDeps {
   readonly keystore: Keystore
   readonly engine: DeployEngine
   readonly targetDeps: TargetDeps
+  /** Where secrets are found that a configuration names instead of holding. */
+  readonly references: ReferenceRules
   readonly clock: Clock
   readonly log: Logger
   readonly repeating: Repeating
@@ -39,10 +43,12 @@ const during = async <R>(step: string, task: () => R | Promise<R>): Promise<R> =
   }
 }
 
-const open = ({ targetDeps }: DeploymentJobDeps, work: Work): Promise<Target | null> =>
+const open = ({ targetDeps, references }: DeploymentJobDeps, work: Work): Promise<Target | null> =>
   during("connector init failed", () => {
     if (!work.target_type) return null
-    return targetConnector(work.target_type).open(work.target_config ?? {}, targetDeps)
+    const connector = targetConnector(work.target_type)
+    const config = resolveReferences(work.target_config ?? {}, secretKeysOf(connector.config), references)
+    return connector.open(config, targetDeps)
   })
 
 /** Whether the job ended well. What went wrong is reported as the job's error. */

@@ -1,42 +1,29 @@
 /** The NGINX target against a real NGINX: a private instance with its own folder and port, never the machine's service. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { systemClock } from "../src/clock"
-import { commandRunner } from "../src/connectors/command"
 import { probe } from "../src/connectors/probe"
 import type { Material } from "../src/connectors/targets/contract"
 import { nginx } from "../src/connectors/targets/nginx"
 import type { Authority } from "../src/pki/authority"
 import { parseCertificate } from "../src/pki/certificate"
+import { deploying, testTargetDeps } from "../src/testing/deploying"
+import { freePort } from "../src/testing/free-port"
 import { peer } from "../src/testing/peers"
 import { until } from "../src/testing/until"
 import { testAuthority, testLeaf } from "./agent-server.fake"
-import { deployEngine } from "./deploy/engine"
 
 // Real processes and sockets: slow machines are slow, not wrong.
 setDefaultTimeout(60_000)
 
 const program = peer("nginx", "nginx-light")
 
-const freePort = async (): Promise<number> => {
-  const server = createServer()
-  const { promise, resolve } = Promise.withResolvers<void>()
-  server.listen(0, "127.0.0.1", resolve)
-  await promise
-  const address = server.address()
-  await new Promise((done) => server.close(done))
-  return typeof address === "object" && address !== null ? address.port : 0
-}
-
 describe.skipIf(program === null)("NGINX", () => {
   let folder: string
   let port: number
   let authority: Authority
   let master: Bun.Subprocess
-  const run = commandRunner({ allowedPrograms: [] })
   const at = (name: string) => join(folder, name)
 
   const config = (extra: Record<string, unknown> = {}) => ({
@@ -57,25 +44,7 @@ describe.skipIf(program === null)("NGINX", () => {
     extra: Record<string, unknown> = {},
     material: Partial<Material> = {},
   ) => {
-    const target = nginx.open(config(extra), { clock: systemClock, hasSystemd: false, run })
-    const engine = deployEngine({
-      journalFolder: at("journal"),
-      clock: systemClock,
-      backupRetention: 2,
-      run,
-      probe,
-      wait: (milliseconds) => Bun.sleep(milliseconds),
-      warn: () => undefined,
-    })
-    const plan = await target.plan({
-      certificateId: "mc-site",
-      jobId: "job-1",
-      certPem: leaf.certPem,
-      chainPem: authority.certPem,
-      keyPem: leaf.keyPem,
-      ...material,
-    })
-    return engine.deploy(plan, leaf.fingerprint)
+    return deploying(folder).deploy(nginx, config(extra), leaf, authority.certPem, material)
   }
 
   const served = async () => {
@@ -187,8 +156,7 @@ describe.skipIf(program === null)("NGINX", () => {
 })
 
 describe("the NGINX configuration", () => {
-  const open = (config: Record<string, unknown>) =>
-    nginx.open(config, { clock: systemClock, hasSystemd: false, run: async () => undefined })
+  const open = (config: Record<string, unknown>) => nginx.open(config, testTargetDeps("/nonexistent"))
   const material: Material = {
     certificateId: "mc",
     jobId: "job",
@@ -209,10 +177,7 @@ describe("the NGINX configuration", () => {
   })
 
   test("asks systemd for the reload where there is one", async () => {
-    const target = nginx.open(
-      { cert_path: "/x/c.pem" },
-      { clock: systemClock, hasSystemd: true, run: async () => undefined },
-    )
+    const target = nginx.open({ cert_path: "/x/c.pem" }, testTargetDeps("/nonexistent", { hasSystemd: true }))
     expect((await target.plan(material)).steps[1]).toMatchObject({ run: { command: "systemctl reload nginx" } })
   })
 

@@ -87,9 +87,7 @@ export const deployEngine = (deps: EngineDeps) => {
       return withLocks([...paths.values()], async () => {
         await recoverThese(deps, journals, [...paths.values()])
         const files = await Promise.all(plan.files.map((file) => inspect(file, paths.get(file.path) ?? file.path)))
-        if (files.length > 0 && files.every(({ was, wanted }) => was?.sha256 === wanted)) {
-          return { isIdempotent: true, backups: [] }
-        }
+        if (await isInPlace(plan, files)) return { isIdempotent: true, backups: [] }
         return carryOut(deps, journals, clockNanoseconds(), plan, files, fingerprint)
       })
     },
@@ -121,6 +119,11 @@ const resolvePlan = async (plan: DeployPlan): Promise<Map<string, string>> => {
   }
   return paths
 }
+
+const isInPlace = async (plan: DeployPlan, files: readonly ResolvedFile[]): Promise<boolean> =>
+  plan.isInPlace === undefined
+    ? files.length > 0 && files.every(({ was, wanted }) => was?.sha256 === wanted)
+    : plan.isInPlace()
 
 const inspect = async (file: PlannedFile, real: string): Promise<ResolvedFile> => ({
   ...file,
@@ -177,6 +180,10 @@ const carryOut = async (
   }
 
   // From here on the deployment stands: untidiness is worth a warning, not a failure.
+  for (const step of begun) {
+    if (step.kind !== "action") continue
+    await step.settle?.().catch((error) => deps.warn(`tidying up after ${step.name}: ${messageOf(error)}`))
+  }
   const keep = plan.backupRetention ?? deps.backupRetention
   for (const { path } of journal.files) {
     await pruneBeside(path, keep, deps.clock.now()).catch((error) =>

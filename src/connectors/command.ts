@@ -2,9 +2,9 @@
  * The one place that starts programs named by operators (reload and validate commands). They arrive over the network as
  * text, so there is no shell, nothing a shell would interpret is let through, and the host's owner may limit the programs.
  */
-import { spawn } from "node:child_process"
 import { isAbsolute } from "node:path"
-import { AppError, messageOf } from "../errors"
+import { AppError } from "../errors"
+import { defaultPath, programStarter } from "./program"
 
 export interface CommandRules {
   /** Names or absolute paths of the programs that may be started; empty means any (CERTCTL_AGENT_ALLOWED_COMMANDS). */
@@ -21,8 +21,6 @@ interface NamedCommand {
 }
 
 const longestCommand = 1024
-const longestOutput = 4096
-const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 /** Characters with a meaning to some shell. Nothing here needs them, and their presence says that a shell was expected. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: NUL is one of the refused characters
 const shellCharacters = /[;|&$`(){}<>\\"'\r\n\u0000]/
@@ -73,72 +71,12 @@ const resolveProgram = (key: string, program: string, rules: CommandRules): stri
  * at most 60 s. It fails with `upstream` and the program's own words (the last 4 KiB of both outputs, stderr at the end).
  */
 export const commandRunner = (rules: CommandRules) => {
-  const timeoutMs = rules.timeoutMs ?? 60_000
+  const start = programStarter(rules)
 
   return async ({ key, command }: NamedCommand): Promise<void> => {
     const [program, ...args] = splitCommand({ key, command })
-    const path = resolveProgram(key, program, rules)
-    const { promise, resolve, reject } = Promise.withResolvers<void>()
-    // A process group of its own, so that the limit ends what the program started too.
-    const child = spawn(path, args, {
-      cwd: "/",
-      detached: true,
-      stdio: ["ignore", "pipe", "pipe"],
-      env: { PATH: rules.path ?? process.env.PATH ?? defaultPath, LANG: "C.UTF-8" },
-    })
-
-    // Apart: two pipes have no common order, and what a program says on stderr must not be pushed out by what it prints.
-    const tails = { stdout: "", stderr: "" }
-    for (const name of ["stdout", "stderr"] as const) {
-      child[name].on("data", (chunk: Buffer) => {
-        tails[name] = (tails[name] + chunk.toString("utf8")).slice(-longestOutput)
-      })
-    }
-    const output = (): string => {
-      const { stdout, stderr } = tails
-      const room = longestOutput - stderr.length
-      return `${room > 0 ? stdout.slice(-room) : ""}${stderr}`.trim()
-    }
-
-    let isOverdue = false
-    const limit = setTimeout(() => {
-      isOverdue = true
-      killGroup(child.pid)
-    }, timeoutMs)
-
-    const failure = (how: string) =>
-      new AppError("upstream", `${key} (${command}) ${how}${output() === "" ? "" : `: ${output()}`}`)
-    const finish = (code: number | null, signal: string | null) => {
-      if (isOverdue) reject(failure(`did not end within ${timeoutMs / 1000} s and was stopped`))
-      else if (signal !== null) reject(failure(`was ended by ${signal}`))
-      else if (code !== 0) reject(failure(`ended with code ${code}`))
-      else resolve()
-    }
-    child.on("error", (error) => reject(failure(`could not be started: ${messageOf(error)}`)))
-    child.on("close", finish)
-    // A program that leaves a daemon behind leaves it our pipes too, and "close" would never come.
-    child.on("exit", (code, signal) => {
-      setTimeout(() => finish(code, signal), 500).unref()
-    })
-
-    try {
-      await promise
-    } finally {
-      clearTimeout(limit)
-      child.stdout.destroy()
-      child.stderr.destroy()
-    }
+    await start({ name: `${key} (${command})`, program: resolveProgram(key, program, rules), args })
   }
 }
 
 export type RunCommand = ReturnType<typeof commandRunner>
-
-const killGroup = (pid: number | undefined): void => {
-  if (pid === undefined) return
-  try {
-    process.kill(-pid, "SIGKILL")
-  } catch (error) {
-    // It ended by itself in the same moment.
-    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error
-  }
-}

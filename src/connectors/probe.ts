@@ -7,12 +7,18 @@ import { isIP } from "node:net"
 import { connect, type PeerCertificate, type TLSSocket } from "node:tls"
 import { messageOf } from "../errors"
 
+/** Protocols that begin in clear and change to TLS on the same connection. */
+export const startTlsProtocols = ["smtp", "imap", "pop3", "ldap", "postgres"] as const
+export type StartTls = (typeof startTlsProtocols)[number]
+
 export interface ProbeRequest {
   /** Name or IP literal, without brackets. */
   readonly host: string
   readonly port: number
   /** Sent as SNI instead of the host. An IP literal is never sent (RFC 6066 section 3). */
   readonly serverName?: string
+  /** Spoken before the handshake; left out, TLS begins at once. */
+  readonly startTls?: StartTls
   /** Covers name lookup, connection and handshake together. */
   readonly timeoutMs: number
   readonly signal?: AbortSignal

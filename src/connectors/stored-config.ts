@@ -41,7 +41,8 @@ const mapStrings = (
   )
 }
 
-const mapConfig = (config: StoredConfig, declared: readonly string[], leaf: Leaf): StoredConfig =>
+/** Copies a configuration, each of its strings passed through `leaf`. */
+export const mapConfig = (config: StoredConfig, declared: readonly string[], leaf: Leaf): StoredConfig =>
   mapStrings(config, leaf, declared, [], false) as StoredConfig
 
 /** A copy fit to be shown: every non-empty secret is masked. `declared` are the keys that the connector calls secret. */

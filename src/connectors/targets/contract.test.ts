@@ -1,12 +1,12 @@
 /** What holds for every target connector, whichever is added next. */
 import { describe, expect, test } from "bun:test"
 import * as v from "valibot"
-import { systemClock } from "../../clock"
+import { testTargetDeps } from "../../testing/deploying"
 import { fieldsOf, optionalSecret, parseConfig, secret, secretKeysOf } from "../config"
 import { targetConnector, targetConnectors } from "./catalog"
 import { endpointIn } from "./endpoint"
 
-const deps = { clock: systemClock, hasSystemd: false, run: async () => undefined }
+const deps = testTargetDeps("/nonexistent")
 
 test("types are unique, and an unknown one names the known ones", () => {
   expect(new Set(targetConnectors.map(({ type }) => type)).size).toBe(targetConnectors.length)

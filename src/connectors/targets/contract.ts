@@ -5,6 +5,8 @@
 import type * as v from "valibot"
 import type { Clock } from "../../clock"
 import { type ConfigSchema, parseConfig } from "../config"
+import type { StartTls } from "../probe"
+import type { StartProgram } from "../program"
 
 /** What is deployed. Key and chain were checked against the leaf before a connector sees them. */
 export interface Material {
@@ -43,6 +45,8 @@ export interface ServedEndpoint {
   readonly port: number
   /** Name sent as SNI; the host itself when left out. */
   readonly serverName?: string
+  /** TLS begins after this protocol's own prologue; left out, it begins at once. */
+  readonly startTls?: StartTls
   readonly timeoutMs: number
   /** Probes until the new leaf is seen, with doubling waits between them. */
   readonly attempts: number
@@ -61,8 +65,22 @@ export type PlanStep =
   | { readonly kind: "reload"; readonly run: ConfiguredCommand }
   /** The endpoint must serve the new leaf. Says nothing when it did not answer before the deployment either. */
   | { readonly kind: "probe"; readonly endpoint: ServedEndpoint }
-  /** Anything else: a call to an appliance, a store import. `undo` must be safe to call when `run` failed half-way. */
-  | { readonly kind: "action"; readonly name: string; run(): Promise<void>; undo(): Promise<void> }
+  | PlannedAction
+
+/** Anything else: a call to an appliance, a store import, files of another host. */
+export interface PlannedAction {
+  readonly kind: "action"
+  /** What is being done, in errors: `<name> failed: …`. */
+  readonly name: string
+  run(): Promise<void>
+  /** Must be safe to call when `run` failed half-way, and twice. */
+  undo(): Promise<void>
+  /**
+   * Called once the whole deployment stands: removes what was kept for `undo`. May fail: that is a warning. An action that
+   * can be killed half-way must find and mend what it left when it runs again for the same place.
+   */
+  settle?(): Promise<void>
+}
 
 export interface DeployPlan {
   /** Where the certificate goes, for people. */
@@ -72,6 +90,11 @@ export interface DeployPlan {
   /** Replaced together, all or none, in this order. */
   readonly files: readonly PlannedFile[]
   readonly steps: readonly PlanStep[]
+  /**
+   * Whether the certificate is in place already, so that nothing is written and nothing reloaded. Decides in place of
+   * comparing the files' bytes: for what is not a file, or a file that is never the same twice.
+   */
+  isInPlace?(): Promise<boolean>
   /** Backups to keep per file; 0 keeps none once the deployment is proven, undefined is the agent's default. */
   readonly backupRetention: number | undefined
 }
@@ -88,6 +111,12 @@ export interface TargetDeps {
   readonly hasSystemd: boolean
   /** Runs a command of the operator without a shell; throws AppError with its output when it fails. */
   run(command: ConfiguredCommand): Promise<void>
+  /** Starts a program by its argument list; throws AppError with its output when it fails. */
+  start: StartProgram
+  /** What connectors keep on this host between deployments (known host keys). Exists, 0700. */
+  readonly stateFolder: string
+  /** Tells the host's owner what does not fail a deployment. */
+  warn(message: string): void
 }
 
 /** A connector as the catalog holds it: the configuration's type is known only inside. */

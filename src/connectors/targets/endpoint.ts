@@ -1,7 +1,8 @@
 /** Where a target's certificate is served, read from its configuration alike for every connector. */
+import { type StartTls, startTlsProtocols } from "../probe"
 import type { ServedEndpoint } from "./contract"
 
-type Endpoint = Pick<ServedEndpoint, "host" | "port" | "serverName">
+type Endpoint = Pick<ServedEndpoint, "host" | "port" | "serverName" | "startTls">
 
 /**
  * `verify_host` first, then `post_deploy_verify.endpoint`, then the first of host, hostname, target, address. With
@@ -9,30 +10,44 @@ type Endpoint = Pick<ServedEndpoint, "host" | "port" | "serverName">
  * Null when the configuration names none.
  */
 export const endpointIn = (config: Readonly<Record<string, unknown>>, explicitOnly = false): Endpoint | null => {
-  const serverName = textIn(config.verify_server_name)
+  const names: Names = { serverName: textIn(config.verify_server_name), startTls: startTlsIn(config.verify_starttls) }
   const verifyHost = textIn(config.verify_host)
-  if (verifyHost !== undefined) return endpoint(verifyHost, portIn(config.verify_port), serverName)
+  if (verifyHost !== undefined) return endpoint(verifyHost, portIn(config.verify_port), names)
 
   const proof = config.post_deploy_verify
   if (typeof proof === "object" && proof !== null && "endpoint" in proof) {
     const address = splitAddress(textIn(proof.endpoint) ?? "")
     const proofName = "server_name" in proof ? textIn(proof.server_name) : undefined
-    if (address !== null) return endpoint(address.host, address.port, serverName ?? proofName)
+    const proofStartTls = "starttls" in proof ? startTlsIn(proof.starttls) : undefined
+    if (address !== null) {
+      return endpoint(address.host, address.port, {
+        serverName: names.serverName ?? proofName,
+        startTls: names.startTls ?? proofStartTls,
+      })
+    }
   }
   if (explicitOnly) return null
 
   for (const key of ["host", "hostname", "target", "address"]) {
     const host = textIn(config[key])
-    if (host !== undefined) return endpoint(host, portIn(config.port), serverName)
+    if (host !== undefined) return endpoint(host, portIn(config.port), names)
   }
   return null
 }
 
-const endpoint = (host: string, port: number, serverName: string | undefined): Endpoint => ({
+interface Names {
+  readonly serverName: string | undefined
+  readonly startTls: StartTls | undefined
+}
+
+const endpoint = (host: string, port: number, { serverName, startTls }: Names): Endpoint => ({
   host: host.replace(/^\[(.*)\]$/, "$1"),
   port,
   ...(serverName === undefined ? {} : { serverName }),
+  ...(startTls === undefined ? {} : { startTls }),
 })
+
+const startTlsIn = (value: unknown): StartTls | undefined => startTlsProtocols.find((protocol) => protocol === value)
 
 const textIn = (value: unknown): string | undefined =>
   typeof value === "string" && value.trim() !== "" ? value.trim() : undefined

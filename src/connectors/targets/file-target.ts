@@ -5,6 +5,7 @@
 import * as v from "valibot"
 import { commandProblem } from "../command"
 import { field } from "../config"
+import { startTlsProtocols } from "../probe"
 import type { PlannedFile, PlanStep } from "./contract"
 import { endpointIn } from "./endpoint"
 
@@ -97,10 +98,11 @@ export const proofFields = {
         endpoint: v.optional(v.string()),
         timeout: v.optional(durationSeconds, 10),
         server_name: v.optional(v.string()),
+        starttls: v.optional(v.picklist(startTlsProtocols)),
       }),
     ),
     "Proof on the wire",
-    'After the reload this endpoint must serve the new certificate: {"endpoint": "host:port", "timeout": "10s", "server_name": ""}',
+    'After the reload this endpoint must serve the new certificate: {"endpoint": "host:port", "timeout": "10s", "server_name": "", "starttls": "smtp"}',
   ),
   post_deploy_verify_attempts: field(
     v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(20)), 3),
@@ -120,6 +122,11 @@ export const proofFields = {
     "Its port; 443 when left out",
   ),
   verify_server_name: field(v.optional(v.string()), "Verify server name", "SNI, when it is not the host's name"),
+  verify_starttls: field(
+    v.optional(v.picklist(startTlsProtocols)),
+    "Verify STARTTLS",
+    `Protocol spoken before TLS begins: ${startTlsProtocols.join(", ")}; left out, TLS begins at once`,
+  ),
   backup_retention: field(
     v.optional(v.pipe(v.number(), v.integer(), v.minValue(-1), v.maxValue(100))),
     "Backups kept",
