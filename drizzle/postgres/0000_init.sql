@@ -58,6 +58,7 @@ CREATE TABLE "renewal_policies" (
 	"auto_renew" boolean DEFAULT true NOT NULL,
 	"max_retries" bigint DEFAULT 3 NOT NULL,
 	"retry_interval_seconds" bigint DEFAULT 60 NOT NULL,
+	"rollout" text DEFAULT 'one_first' NOT NULL,
 	"alert_thresholds_days" text NOT NULL,
 	"certificate_profile_id" text,
 	"agent_group_id" text,
@@ -114,6 +115,7 @@ CREATE TABLE "agents" (
 	"architecture" text DEFAULT '' NOT NULL,
 	"ip_address" text DEFAULT '' NOT NULL,
 	"version" text DEFAULT '' NOT NULL,
+	"takes_checks" boolean DEFAULT false NOT NULL,
 	"retired_at" timestamp (3) with time zone,
 	"retired_reason" text
 );
@@ -145,6 +147,7 @@ CREATE TABLE "deployment_targets" (
 	"config" text NOT NULL,
 	"encrypted_config" "bytea",
 	"enabled" boolean DEFAULT true NOT NULL,
+	"deployment_windows" text,
 	"last_tested_at" timestamp (3) with time zone,
 	"test_status" text DEFAULT 'untested' NOT NULL,
 	"source" text DEFAULT 'database' NOT NULL,
@@ -401,6 +404,7 @@ CREATE TABLE "jobs" (
 	"rollout_id" text,
 	"wave" bigint,
 	"hold" text,
+	"ignores_windows" boolean DEFAULT false NOT NULL,
 	"csr_pem" text,
 	"order_id" text,
 	"next_poll_at" timestamp (3) with time zone,
@@ -984,6 +988,8 @@ CREATE INDEX "idx_jobs_claimable" ON "jobs" USING btree ("created_at","id") WHER
 CREATE INDEX "idx_jobs_lease_until" ON "jobs" USING btree ("lease_until","id") WHERE (status || '') = 'Running' and (type || '') in ('Issuance', 'Renewal');
 --> statement-breakpoint
 CREATE INDEX "idx_jobs_retryable" ON "jobs" USING btree ("completed_at","id") WHERE (status || '') = 'Failed' and attempts < max_attempts;
+--> statement-breakpoint
+CREATE INDEX "idx_jobs_held" ON "jobs" USING btree ("created_at","id") WHERE (status || '') = 'Pending' and hold is not null;
 --> statement-breakpoint
 CREATE INDEX "idx_jobs_waiting" ON "jobs" USING btree ("status","status_since","id") WHERE (status || '') in ('AwaitingCSR', 'AwaitingApproval');
 --> statement-breakpoint

@@ -71,6 +71,7 @@ CREATE TABLE `renewal_policies` (
 	`auto_renew` integer DEFAULT true NOT NULL,
 	`max_retries` integer DEFAULT 3 NOT NULL,
 	`retry_interval_seconds` integer DEFAULT 60 NOT NULL,
+	`rollout` text DEFAULT 'one_first' NOT NULL,
 	`alert_thresholds_days` text NOT NULL,
 	`certificate_profile_id` text,
 	`agent_group_id` text,
@@ -136,6 +137,7 @@ CREATE TABLE `agents` (
 	`architecture` text DEFAULT '' NOT NULL,
 	`ip_address` text DEFAULT '' NOT NULL,
 	`version` text DEFAULT '' NOT NULL,
+	`takes_checks` integer DEFAULT false NOT NULL,
 	`retired_at` integer,
 	`retired_reason` text
 );
@@ -197,6 +199,7 @@ CREATE TABLE `deployment_targets` (
 	`config` text NOT NULL,
 	`encrypted_config` blob,
 	`enabled` integer DEFAULT true NOT NULL,
+	`deployment_windows` text,
 	`last_tested_at` integer,
 	`test_status` text DEFAULT 'untested' NOT NULL,
 	`source` text DEFAULT 'database' NOT NULL,
@@ -595,6 +598,7 @@ CREATE TABLE `jobs` (
 	`rollout_id` text,
 	`wave` integer,
 	`hold` text,
+	`ignores_windows` integer DEFAULT false NOT NULL,
 	`csr_pem` text,
 	`order_id` text,
 	`next_poll_at` integer,
@@ -643,6 +647,8 @@ CREATE INDEX `idx_jobs_claimable` ON `jobs` (`created_at`,`id`) WHERE (status ||
 CREATE INDEX `idx_jobs_lease_until` ON `jobs` (`lease_until`,`id`) WHERE (status || '') = 'Running' and (type || '') in ('Issuance', 'Renewal');
 --> statement-breakpoint
 CREATE INDEX `idx_jobs_retryable` ON `jobs` (`completed_at`,`id`) WHERE (status || '') = 'Failed' and attempts < max_attempts;
+--> statement-breakpoint
+CREATE INDEX `idx_jobs_held` ON `jobs` (`created_at`,`id`) WHERE (status || '') = 'Pending' and hold is not null;
 --> statement-breakpoint
 CREATE INDEX `idx_jobs_waiting` ON `jobs` (`status`,`status_since`,`id`) WHERE (status || '') in ('AwaitingCSR', 'AwaitingApproval');
 --> statement-breakpoint

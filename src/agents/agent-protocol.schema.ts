@@ -51,6 +51,9 @@ export const WorkItem = v.pipe(
     status: text("AwaitingCSR for CSR jobs, Running for deployments"),
     common_name: optionalText("Common name (CSR jobs)"),
     sans: v.pipe(v.nullish(v.array(v.string())), v.description("Subject alternative names (CSR jobs)")),
+    key_algorithm: optionalText(
+      "Key that the certificate's profile asks for (CSR jobs): ECDSA-P256, ECDSA-P384, ECDSA-P521, RSA-2048, RSA-3072, RSA-4096 or Ed25519; absent: the agent's choice",
+    ),
     target_id: optionalText("Target id (deployments)"),
     target_type: optionalText("Connector type of the target"),
     target_config: v.pipe(

@@ -190,7 +190,7 @@ export const agentRoutes = ({ agents, work, jobs, issuance, audit, db }: Service
         if (poll.waitSeconds > 0) c.env?.keepOpen?.()
         const gone = [c.req.raw.signal, ...(c.env?.draining === undefined ? [] : [c.env.draining])]
         // Asked again when the poll is woken: an agent that is retired while it waits is told at once.
-        const items = await work.poll(id, poll, AbortSignal.any(gone), () => agents.getActive(id))
+        const items = await work.poll(id, poll, AbortSignal.any(gone), () => agents.polling(id, poll.holding !== null))
         return c.json({ jobs: items, count: items.length })
       },
     )

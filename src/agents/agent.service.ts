@@ -92,6 +92,12 @@ export const agentService = (deps: Deps) => {
       return agent
     },
 
+    /** As `getActive`, of an agent that asks for work; remembers whether it takes checks. */
+    async polling(id: string, takesChecks: boolean): Promise<void> {
+      const agent = await this.getActive(id)
+      if (agent.takesChecks !== takesChecks) await db.transaction((tx) => agents.patch(tx, id, { takesChecks }))
+    },
+
     async list(filter: AgentFilter, slice: Slice) {
       const [rows, total] = await Promise.all([agents.list(filter, slice), agents.total(filter)])
       return { rows, total }

@@ -6,21 +6,28 @@ import type { LifecycleService } from "../certificates/lifecycle.service"
 import type { ServingStore } from "../certificates/serving.store"
 import type { VersionStore } from "../certificates/version.store"
 import type { Clock } from "../clock"
-import type { Db } from "../db/db"
+import type { Db, Query, Tx } from "../db/db"
+import type { KeyRule } from "../db/tables/issuance.tables"
 import { AppError } from "../errors"
 import type { JobRow, JobStore } from "../jobs/job.store"
 import { type JobQueue, jobSignals } from "../jobs/job-queue.service"
 import { splitChain } from "../pki/certificate"
+import { type DeploymentWindows, windowHold } from "../rollouts/deployment-window"
 import { maxHoldingJobs, maxWaitSeconds, type WorkItem } from "./agent-protocol.schema"
 
 interface Deps {
   db: Pick<Db, "transaction" | "read" | "onSignal">
   jobs: JobStore
-  queue: Pick<JobQueue, "move">
+  queue: Pick<JobQueue, "move" | "hold">
   certificates: Pick<CertificateStore, "lock">
   versions: VersionStore
   serving: Pick<ServingStore, "isMapped">
   lifecycle: Pick<LifecycleService, "afterJob" | "reasonToEnd">
+  /** Those of the targets that have deployment windows. */
+  windowsOf: (
+    query: Query | Tx,
+    targetIds: readonly string[],
+  ) => Promise<ReadonlyMap<string, { targetName: string; windows: DeploymentWindows | null }>>
   /** Type and decrypted configuration of a target; null when it is gone. */
   targetFor: (targetId: string) => Promise<{ type: string; config: Record<string, unknown> } | null>
   audit: Pick<AuditService, "append">
@@ -52,6 +59,28 @@ export const readPoll = ({ wait, holding }: { wait?: string; holding?: string })
           .slice(0, maxHoldingJobs),
 })
 
+/** Sizes that agents make keys of. */
+const keySizes = {
+  ECDSA: [256, 384, 521],
+  RSA: [2048, 3072, 4096],
+} as const
+
+/**
+ * The first kind of key among a profile's rules that agents can make. Absent where the profile has no opinion: it has no rules, or
+ * allows the smallest key of both common kinds, as every profile does whose rules were never touched.
+ */
+export const keyWish = (rules: readonly KeyRule[]): Pick<WorkItem, "key_algorithm"> => {
+  const allows = (algorithm: KeyRule["algorithm"], size: number) =>
+    rules.some((rule) => rule.algorithm === algorithm && rule.min_size <= size)
+  if (allows("ECDSA", 256) && allows("RSA", 2048)) return {}
+  for (const { algorithm, min_size } of rules) {
+    if (algorithm === "Ed25519") return { key_algorithm: algorithm }
+    const size = keySizes[algorithm].find((known) => known >= min_size)
+    if (size !== undefined) return { key_algorithm: `${algorithm}-${algorithm === "ECDSA" ? "P" : ""}${size}` }
+  }
+  return {}
+}
+
 export const workService = (deps: Deps) => {
   const { db, jobs, queue, certificates, versions, serving, lifecycle, audit, clock } = deps
 
@@ -61,12 +90,12 @@ export const workService = (deps: Deps) => {
       : clock.now().getTime() - (job.startedAt ?? job.statusSince).getTime() > silenceMs &&
         clock.now().getTime() - job.statusSince.getTime() > silenceMs
 
-  /** Claims one pending deployment. One transaction each: locks of several certificates are never held together. */
+  /** Claims one pending deployment or check. One transaction each: locks of several certificates are never held together. */
   const claim = (job: JobRow, agentId: string): Promise<JobRow | null> =>
     db.transaction((tx) =>
       queue.move(tx, job, "Running", {
         actor: systemActor,
-        action: "deployment_job_dispatched",
+        action: job.type === "Validation" ? "validation_job_dispatched" : "deployment_job_dispatched",
         details: { agent_id: agentId, target_id: job.targetId, attempt: job.attempts + 1 },
         set: { attempts: job.attempts + 1, agentId, startedAt: job.startedAt ?? clock.now(), lastError: null },
         onlyUnheld: true,
@@ -120,11 +149,11 @@ export const workService = (deps: Deps) => {
   const deploymentItem = async (job: JobRow): Promise<WorkItem | null> => {
     const target = job.targetId === null ? null : await deps.targetFor(job.targetId)
     const version = job.versionId === null ? null : await versions.get(job.versionId)
-    if (target === null || job.certificateId === null) return null
+    if (target === null || (job.certificateId === null && job.type !== "Validation")) return null
     return {
       id: job.id,
       type: job.type,
-      certificate_id: job.certificateId,
+      certificate_id: job.certificateId ?? "",
       target_id: job.targetId ?? "",
       target_type: target.type,
       target_config: target.config,
@@ -155,7 +184,27 @@ export const workService = (deps: Deps) => {
       if (again !== null) handed.push(again)
     }
     const room = Math.max(answerSize - handed.length, 0)
-    for (const job of await jobs.claimableDeployments(db.read, agentId, clock.now(), room)) {
+    const claimable = await jobs.claimableDeployments(db.read, agentId, clock.now(), room)
+    const windows =
+      claimable.length === 0
+        ? new Map<string, never>()
+        : await deps.windowsOf(
+            db.read,
+            claimable.flatMap((job) => job.targetId ?? []),
+          )
+    for (const job of claimable) {
+      // It waited for its agent, or for another attempt, until the windows had shut.
+      const target = windows.get(job.targetId ?? "")
+      const hold = target === undefined || job.ignoresWindows ? null : windowHold(target, clock.now())
+      if (hold !== null) {
+        await db.transaction((tx) => queue.hold(tx, job, hold))
+        continue
+      }
+      const claimed = await claim(job, agentId)
+      if (claimed !== null) handed.push(claimed)
+    }
+    // Agents that do not say what they hold know nothing of checks, and would leave them lying.
+    for (const job of poll.holding === null ? [] : await jobs.claimableChecks(db.read, agentId, room)) {
       const claimed = await claim(job, agentId)
       if (claimed !== null) handed.push(claimed)
     }
@@ -171,7 +220,7 @@ export const workService = (deps: Deps) => {
         await failItem(job, "the configuration of its target cannot be opened")
       }
     }
-    for (const { job, commonName, sans } of await jobs.offeredCsrJobs(db.read, agentId, answerSize)) {
+    for (const { job, commonName, sans, keyRules } of await jobs.offeredCsrJobs(db.read, agentId, answerSize)) {
       if (held.has(job.id) || job.certificateId === null) continue
       items.push({
         id: job.id,
@@ -180,6 +229,7 @@ export const workService = (deps: Deps) => {
         common_name: commonName,
         sans,
         status: "AwaitingCSR",
+        ...keyWish(keyRules ?? []),
       })
     }
     return items

@@ -1,10 +1,16 @@
 import { describe, expect, test } from "bun:test"
+import type { Clock } from "../clock"
+import type { Db } from "../db/db"
+import { jobStore } from "../jobs/job.store"
+import { jobQueueService } from "../jobs/job-queue.service"
 import { parseCertificate } from "../pki/certificate"
+import { windowService } from "../rollouts/window.service"
+import { targetStore } from "../targets/target.store"
 import { agentActor } from "../testing/api"
 import { lifecycleApi } from "../testing/lifecycle-api"
 import { onEachDialect } from "../testing/on-each-dialect"
 import { until } from "../testing/until"
-import { readPoll } from "./work.service"
+import { keyWish, readPoll } from "./work.service"
 
 const never = new AbortController().signal
 
@@ -60,6 +66,77 @@ onEachDialect("work", (openDb) => {
     expect(await poll()).toMatchObject({ count: 1, jobs: [{ type: "Renewal" }] })
     expect((await send("GET", "/agents/agent-2/work")).body).toEqual({ jobs: [], count: 0 })
     expect((await send("GET", "/agents/nobody/work")).status).toBe(404)
+  })
+
+  const berlinNight = { timeZone: "Europe/Berlin", windows: [{ days: ["sat"], from: "22:00", to: "23:00" }] } as const
+  const setWindows = (db: Db, deploymentWindows: typeof berlinNight | null) =>
+    db.transaction(async (tx) => void (await tx.update(db.t.deploymentTargets).set({ deploymentWindows })))
+
+  const advanceTo = (clock: { now(): Date; advance(ms: number): void }, time: string) =>
+    clock.advance(Date.parse(time) - clock.now().getTime())
+
+  const windowsOf = (
+    db: Db,
+    { clock, audit }: Awaited<ReturnType<typeof lifecycleApi>>["server"] & { clock: Clock },
+  ) => {
+    const jobs = jobStore(db)
+    return windowService({
+      ...{ db, clock, jobs },
+      queue: jobQueueService({ db, clock, jobs, audit }),
+      windowsOf: targetStore(db).windowsOf,
+    })
+  }
+
+  test("waits for the windows of its target, says so, and begins when they open", async () => {
+    const db = await openDb()
+    const api = await lifecycleApi(db)
+    await setWindows(db, berlinNight)
+    await api.map("mc-inside", "agent-1-a")
+    const csrPem = await api.csrFor("mc-inside")
+    await api.send("POST", "/agents/agent-1/csr", { csr_pem: csrPem, certificate_id: "mc-inside" })
+    const windows = windowsOf(db, { ...api.server, clock: api.clock })
+    const poll = async () => (await api.send("GET", "/agents/agent-1/work?holding=")).body.jobs
+    const job = async () => {
+      const [only] = (await api.jobsOf("mc-inside")).filter(({ type }) => type === "Deployment")
+      return only
+    }
+    const hold = "outside the deployment windows of agent-1-a: it may begin at 2030-01-05T21:00:00.000Z"
+    expect(await poll()).toEqual([])
+    expect(await job()).toMatchObject({ status: "Pending", hold })
+    await windows.release(never)
+    expect(await job()).toMatchObject({ status: "Pending", hold })
+
+    // The window opens, and shuts again before the agent has asked.
+    advanceTo(api.clock, "2030-01-05T21:00:00Z")
+    await windows.release(never)
+    expect(await job()).toMatchObject({ status: "Pending", hold: null })
+    advanceTo(api.clock, "2030-01-05T22:00:00Z")
+    expect(await poll()).toEqual([])
+    expect((await job())?.hold).toContain("2030-01-12T21:00:00.000Z")
+
+    advanceTo(api.clock, "2030-01-12T21:30:00Z")
+    await windows.release(never)
+    expect(await poll()).toMatchObject([{ type: "Deployment", target_id: "agent-1-a" }])
+  })
+
+  test("does not wait for windows that are gone, or that somebody passes over", async () => {
+    const db = await openDb()
+    const api = await lifecycleApi(db)
+    await setWindows(db, berlinNight)
+    await api.map("mc-inside", "agent-1-a")
+    const csrPem = await api.csrFor("mc-inside")
+    await api.send("POST", "/agents/agent-1/csr", { csr_pem: csrPem, certificate_id: "mc-inside" })
+    const poll = async () => (await api.send("GET", "/agents/agent-1/work?holding=")).body.jobs
+    expect(await poll()).toEqual([])
+    expect((await api.send("POST", "/certificates/mc-inside/deploy", { ignore_windows: true })).status).toBe(202)
+    expect(await poll()).toMatchObject([{ type: "Deployment", target_id: "agent-1-a" }])
+
+    expect((await api.send("POST", "/certificates/mc-inside/deploy", {})).status).toBe(202)
+    expect(await poll()).toEqual([])
+    await setWindows(db, null)
+    const windows = windowsOf(db, { ...api.server, clock: api.clock })
+    await windows.release(never)
+    expect(await poll()).toHaveLength(1)
   })
 
   test("is never handed to two polls, however many ask at once", async () => {
@@ -157,4 +234,22 @@ onEachDialect("work", (openDb) => {
     const foreign = await as(agentActor("agent-1"))("GET", "/agents/agent-2/work")
     expect(foreign.status).toBe(403)
   })
+})
+
+test("a profile's rules become a wish for the first kind of key that agents can make", () => {
+  const ecdsa = (min_size: number) => ({ algorithm: "ECDSA" as const, min_size })
+  const rsa = (min_size: number) => ({ algorithm: "RSA" as const, min_size })
+  const ed25519 = { algorithm: "Ed25519" as const, min_size: 256 }
+  const cases: [rules: Parameters<typeof keyWish>[0], wish: string | undefined][] = [
+    [[], undefined],
+    [[ecdsa(256), rsa(2048)], undefined],
+    [[rsa(2048), ecdsa(256)], undefined],
+    [[ecdsa(256)], "ECDSA-P256"],
+    [[ecdsa(384)], "ECDSA-P384"],
+    [[ecdsa(400)], "ECDSA-P521"],
+    [[rsa(3000), ecdsa(256)], "RSA-3072"],
+    [[rsa(8192), ed25519], "Ed25519"],
+    [[rsa(8192)], undefined],
+  ]
+  for (const [rules, wish] of cases) expect(keyWish(rules).key_algorithm).toBe(wish as string)
 })

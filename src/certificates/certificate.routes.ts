@@ -158,8 +158,12 @@ export const certificateRoutes = ({ certificates, renewals, deployments }: Servi
       input("param", IdParam),
       input("json", DeployBody),
       async (c) => {
-        const { target_id, version_id } = c.req.valid("json")
-        const wanted = { targetId: orAbsent(target_id), versionId: orAbsent(version_id) }
+        const { target_id, version_id, ignore_windows } = c.req.valid("json")
+        const wanted = {
+          targetId: orAbsent(target_id),
+          versionId: orAbsent(version_id),
+          ignoresWindows: ignore_windows === true,
+        }
         await deployments.deploy(c.req.valid("param").id, wanted, c.get("actor"))
         return c.json({ status: "deployment_triggered" as const }, 202)
       },

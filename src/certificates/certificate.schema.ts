@@ -284,6 +284,13 @@ export const RenewAnswer = v.object({ status: v.literal("renewal_triggered"), jo
 export const isForced = (query: { force?: string }, body: { force: boolean }): boolean =>
   body.force || query.force === "true" || query.force === "1"
 
-export const DeployBody = v.object({ target_id: v.nullish(v.string()), version_id: v.nullish(v.string()) })
+export const DeployBody = v.object({
+  target_id: v.nullish(v.string()),
+  version_id: v.nullish(v.string()),
+  ignore_windows: v.pipe(
+    v.nullish(v.boolean()),
+    v.description("Begin at once, also outside the deployment windows of the targets"),
+  ),
+})
 export const DeployAnswer = v.object({ status: v.literal("deployment_triggered") })
 export const orAbsent = (id: string | null | undefined): string | undefined => noneIfEmpty(id) ?? undefined

@@ -7,8 +7,9 @@ import type { Db, Tx } from "../db/db"
 import { AppError } from "../errors"
 import type { JobRow, JobStore } from "../jobs/job.store"
 import type { JobQueue } from "../jobs/job-queue.service"
+import { windowHold } from "../rollouts/deployment-window"
 import { waveOf } from "../rollouts/rollout.machine"
-import type { RolloutService } from "../rollouts/rollout.service"
+import type { Place, RolloutService } from "../rollouts/rollout.service"
 import type { RolloutRow } from "../rollouts/rollout.store"
 import { isTerminal } from "./certificate.machine"
 import type { CertificateStore } from "./certificate.store"
@@ -52,9 +53,10 @@ export const deploymentService = (deps: Deps) => {
   const add = async (
     tx: Tx,
     version: VersionRow,
-    place: { targetId: string; agentId: string },
+    place: Place,
     rollout: { readonly id: string; readonly waves: RolloutRow["waves"] | null } | null,
     requestedBy: string,
+    ignoresWindows = false,
   ): Promise<JobRow | null> => {
     const wave = rollout?.waves ? waveOf(rollout.waves, place.targetId) : null
     return queue.create(tx, {
@@ -68,7 +70,13 @@ export const deploymentService = (deps: Deps) => {
       rolloutId: rollout?.id ?? null,
       wave,
       // Released in this same transaction when its wave may go: never claimable in between.
-      hold: wave === null || wave === 0 ? null : "waits for the wave before",
+      ignoresWindows,
+      hold:
+        wave === null || wave === 0
+          ? ignoresWindows
+            ? null
+            : windowHold(place, clock.now())
+          : "waits for the wave before",
     })
   }
 
@@ -104,7 +112,11 @@ export const deploymentService = (deps: Deps) => {
      */
     deploy: (
       certificateId: string,
-      { targetId, versionId }: { targetId?: string; versionId?: string },
+      {
+        targetId,
+        versionId,
+        ignoresWindows = false,
+      }: { targetId?: string; versionId?: string; ignoresWindows?: boolean },
       actor: Actor,
     ): Promise<{ jobIds: string[] }> =>
       db.transaction(async (tx) => {
@@ -158,7 +170,7 @@ export const deploymentService = (deps: Deps) => {
         for (const place of own) {
           const newest = version ?? (await versions.newestOf(tx, certificateId, place.agentId))
           if (newest !== null) {
-            created.push(await add(tx, newest, place, rollout, requestedBy))
+            created.push(await add(tx, newest, place, rollout, requestedBy, ignoresWindows))
           } else if (!asked.has(place.agentId)) {
             asked.add(place.agentId)
             // A job that waits for anybody's key waits for this agent's too, and so does one that failed and comes again.
@@ -187,7 +199,12 @@ export const deploymentService = (deps: Deps) => {
           action: "deployment_triggered",
           resourceType: "certificate",
           resourceId: certificateId,
-          details: { job_ids: jobIds, target_id: targetId ?? null, version_id: versionId ?? null },
+          details: {
+            job_ids: jobIds,
+            target_id: targetId ?? null,
+            version_id: versionId ?? null,
+            ...(ignoresWindows ? { ignore_windows: true } : {}),
+          },
         })
         await lifecycle.settle(tx, certificateId)
         if (rollout !== null) await rollouts.advance(tx, rollout.id, places)

@@ -3,13 +3,11 @@ import { and, asc, eq, inArray, isNull, type SQL, sql } from "drizzle-orm"
 import { isMember } from "../agent-groups/group-membership"
 import type { Db, Query, Tx } from "../db/db"
 import { hot } from "../db/hot"
+import type { Place } from "../rollouts/rollout.service"
 
 /** A target that a certificate goes to, with the agent that serves it. */
-export interface ServedPlace {
-  readonly targetId: string
-  readonly targetName: string
+export interface ServedPlace extends Place {
   readonly targetType: string
-  readonly agentId: string
 }
 
 export const servingStore = ({ t, read }: Db) => {
@@ -20,6 +18,7 @@ export const servingStore = ({ t, read }: Db) => {
         targetId: t.deploymentTargets.id,
         targetName: t.deploymentTargets.name,
         targetType: t.deploymentTargets.type,
+        windows: t.deploymentTargets.deploymentWindows,
         enabled: t.deploymentTargets.enabled,
         targetRetiredAt: t.deploymentTargets.retiredAt,
         agent: {
@@ -28,8 +27,10 @@ export const servingStore = ({ t, read }: Db) => {
           architecture: t.agents.architecture,
           version: t.agents.version,
           ipAddress: t.agents.ipAddress,
+          status: t.agents.status,
           retiredAt: t.agents.retiredAt,
         },
+        rollout: t.renewalPolicies.rollout,
         group: t.agentGroups,
         explicit: t.agentGroupMembers.membershipType,
       })
@@ -68,12 +69,19 @@ export const servingStore = ({ t, read }: Db) => {
           ? await placesOfOne(query, { id: only })
           : await placesWhere(query, inArray(t.certificateTargets.certificateId, [...certificateIds]))
       const places = new Map<string, ServedPlace[]>()
-      for (const { certificateId, targetId, targetName, targetType, enabled, targetRetiredAt, ...served } of rows) {
-        const { agent, group, explicit } = served
-        if (!enabled || targetRetiredAt !== null || agent.retiredAt !== null) continue
+      for (const { certificateId, agent, group, explicit, rollout, ...target } of rows) {
+        if (!target.enabled || target.targetRetiredAt !== null || agent.retiredAt !== null) continue
         if (group !== null && !isMember(agent, group, explicit)) continue
         const own = places.get(certificateId) ?? []
-        own.push({ targetId, targetName, targetType, agentId: agent.id })
+        own.push({
+          targetId: target.targetId,
+          targetName: target.targetName,
+          targetType: target.targetType,
+          windows: target.windows,
+          agentId: agent.id,
+          isAgentOnline: agent.status === "Online",
+          isOneFirst: rollout !== "all_at_once",
+        })
         places.set(certificateId, own)
       }
       return places

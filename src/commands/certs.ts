@@ -104,6 +104,12 @@ const list = async ({ api, showPage }: Session, flags: ListFlags): Promise<void>
   ])
 }
 
+interface DeployFlags {
+  readonly targetId?: string
+  readonly versionId?: string
+  readonly ignoreWindows?: true
+}
+
 /** Starts an issuance or renewal; with `wait` follows it and its deployments to the end. */
 const renew = async (cli: Cli, session: Session, id: string, force: boolean, { wait, timeout }: WaitFlags) => {
   const triggered = await (
@@ -229,9 +235,14 @@ export const addCerts = (program: Command, cli: Cli): void => {
     .argument("<id>", "id of the certificate", idArgument)
     .option("--target-id <id>", "to this target only")
     .option("--version-id <id>", "this older version, while it is still valid")
+    .option("--ignore-windows", "at once, also outside the deployment windows of the targets")
     .action(
-      calling(cli, async ({ api, show }, id: string, flags: { targetId?: string; versionId?: string }) => {
-        const json = { target_id: flags.targetId, version_id: flags.versionId }
+      calling(cli, async ({ api, show }, id: string, flags: DeployFlags) => {
+        const json = {
+          target_id: flags.targetId,
+          version_id: flags.versionId,
+          ...(flags.ignoreWindows === true ? { ignore_windows: true } : {}),
+        }
         const answer = await (await api.certificates[":id"].deploy.$post({ param: { id }, json })).json()
         show(answer, () => `deployment of ${id} triggered: certctl jobs list --certificate ${id} --type Deployment`)
       }),

@@ -79,6 +79,11 @@ const targets: Resource<Row<ApiClient["targets"]>, Body<ApiClient["targets"]>> =
     agent_id: { kind: "text", description: "agent on whose host it is", required: true },
     config,
     enabled,
+    deployment_windows: {
+      kind: "json",
+      description:
+        'when deployments may begin, such as {"time_zone":"Europe/Berlin","windows":[{"days":["sat"],"from":"22:00","to":"04:00"}]}',
+    },
   },
   columns: {
     ID: (row) => row.id,
@@ -135,6 +140,7 @@ const renewalPolicies: Resource<Row<ApiClient["renewal-policies"]>, Body<ApiClie
     max_retries: { kind: "number", description: "attempts (default: 3)" },
     retry_interval_seconds: { kind: "number", description: "seconds between attempts (default: 3600)" },
     alert_thresholds_days: { kind: "numbers", description: "days before expiry (default: 30,14,7,0)" },
+    rollout: { kind: "text", description: "one_first (default) or all_at_once" },
     agent_group_id: { kind: "text", description: "agent group that it is for" },
     alert_channels: { kind: "json", description: "channels by severity" },
     alert_severity_map: { kind: "json", description: "severity by threshold" },

@@ -78,7 +78,10 @@ export const quickStartService = (deps: Deps) => {
     const target = await orNull(targets.get(quickStartTargetId))
     if (target === null) {
       await targets.create(
-        { id: quickStartTargetId, name: "Demo endpoint", type: "NGINX", agentId, config, enabled: true },
+        {
+          ...{ id: quickStartTargetId, name: "Demo endpoint", type: "NGINX", agentId, config, enabled: true },
+          deploymentWindows: null,
+        },
         actor,
       )
       return true

@@ -47,6 +47,8 @@ interface Deps {
 
 const minuteMs = 60_000
 const hourMs = 3_600_000
+/** How long a check of a target may take; whoever asked for it has long gone. */
+const checkPatienceMs = 600_000
 /** How long an order may stay open at a CA. */
 const orderPatienceMs = 168 * hourMs
 /** An agent that was not heard of for so long is not deploying any more. */
@@ -286,6 +288,17 @@ export const jobProcessorService = (deps: Deps) => {
       if (failed !== null) await lifecycle.afterJob(tx, failed)
     })
 
+  /** A check whose agent died, or whose server did before it could take the job back. */
+  const failCheck = (job: JobRow): Promise<void> =>
+    db.transaction(async (tx) => {
+      await queue.move(tx, job, "Failed", {
+        actor: systemActor,
+        action: "job_timeout",
+        details: { timeout_reason: "check_timeout" },
+        set: { lastError: "its agent has not answered", attempts: Math.max(job.attempts, 1) },
+      })
+    })
+
   return {
     /** Ends what this server held before it died: called once at start, so that nobody waits for a lease to run out. */
     dropOwnLeases: () => db.transaction((tx) => jobs.dropLeases(tx, deps.serverId, clock.now())),
@@ -383,6 +396,7 @@ export const jobProcessorService = (deps: Deps) => {
           () => jobs.waitingSince("AwaitingApproval", before(awaitingApprovalMs), batchSize),
           giveUp("approval_timeout", since),
         ],
+        [() => jobs.staleChecks(before(checkPatienceMs), batchSize), guarded(failCheck)],
         [() => jobs.ordersOlderThan(before(orderPatienceMs), batchSize), giveUp("order_timeout", since)],
         [
           async () => (await jobs.deploymentsOfSilentAgents(before(agentSilenceMs), batchSize)).map(({ job }) => job),

@@ -12,6 +12,7 @@ import type { Db, Tx } from "../db/db"
 import type { Slice } from "../db/listing"
 import { AppError } from "../errors"
 import type { ObservationService } from "../health/observation.service"
+import type { TargetCheckService } from "../targets/target-check.service"
 import type { DeploymentMetrics } from "./deployment.metrics"
 import { isOpen } from "./job.machine"
 import type { JobFilter, JobRow, JobStore } from "./job.store"
@@ -32,6 +33,7 @@ interface Deps {
   /** Whether the agent may speak for the job though it is not its own: a job without agent of a certificate it serves. */
   isServedBy: (certificateId: string, agentId: string) => Promise<boolean>
   lifecycle: Pick<LifecycleService, "afterJob">
+  checks: Pick<TargetCheckService, "reported">
   observations: Pick<ObservationService, "record">
   audit: Pick<AuditService, "append">
   clock: Clock
@@ -160,24 +162,24 @@ export const jobService = (deps: Deps) => {
           return
         }
         const isDeployment = job.type === "Deployment"
+        const isCheck = job.type === "Validation"
         const mayReport =
-          (job.status === "Running" && status !== "Running" && isDeployment) ||
+          (job.status === "Running" && status !== "Running" && (isDeployment || isCheck)) ||
           (job.status === "AwaitingCSR" && status === "Failed")
         if (!mayReport) {
           throw new AppError("conflict", `job ${jobId} is ${job.status}; a report of ${status} does not fit`)
         }
         // Where the agent has looked all the same, what it saw counts.
         const skips =
-          status === "Completed" && endpoint === null && job.verificationStatus === "pending"
+          isDeployment && status === "Completed" && endpoint === null && job.verificationStatus === "pending"
             ? { verificationStatus: "skipped" as const }
             : null
         const moved = await queue.move(tx, job, status, {
           actor,
-          action: isDeployment
-            ? status === "Completed"
-              ? "deployment_job_completed"
-              : "deployment_job_failed"
-            : "renewal_job_failed",
+          action:
+            isDeployment || isCheck
+              ? `${isCheck ? "validation" : "deployment"}_job_${status.toLowerCase()}`
+              : "renewal_job_failed",
           details: skips === null ? reported : { ...reported, verification: { from: "pending", to: "skipped" } },
           set:
             status === "Completed"
@@ -196,6 +198,7 @@ export const jobService = (deps: Deps) => {
           await recordDelivery(tx, moved, agentId, status === "Completed", error)
           deps.metrics?.reported(tx, moved, deployment)
         }
+        if (isCheck) await deps.checks.reported(tx, moved, actor)
         await lifecycle.afterJob(tx, moved)
       })
     },

@@ -211,6 +211,7 @@ export const jobStore = ({ t, read, scan, dialect }: Db) => {
           lastError: t.jobs.lastError,
           wave: t.jobs.wave,
           hold: t.jobs.hold,
+          ignoresWindows: t.jobs.ignoresWindows,
         })
         .from(t.jobs)
         .where(inArray(t.jobs.rolloutId, [...rolloutIds]))

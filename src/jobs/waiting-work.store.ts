@@ -8,7 +8,7 @@ import { hot } from "../db/hot"
 import { unindexed } from "../db/unindexed"
 
 export const waitingWorkStore = ({ t, read }: Pick<Db, "t" | "read">) => {
-  const { jobs, certificates } = t
+  const { jobs, certificates, certificateProfiles } = t
   const [type, status] = [unindexed(jobs.type), unindexed(jobs.status)]
   const isIssuing = sql`${type} in ('Issuance', 'Renewal')`
   const isRunningIssuing = sql`${status} = 'Running' and ${type} in ('Issuance', 'Renewal')`
@@ -66,11 +66,25 @@ export const waitingWorkStore = ({ t, read }: Pick<Db, "t" | "read">) => {
       ),
     ),
   )
+  const checksOfAgent = hot("claimable_checks_of_agent", (query: Query) =>
+    query
+      .select()
+      .from(jobs)
+      .where(and(ofAgent, eq(jobs.status, "Pending"), sql`${type} = 'Validation'`, isNotNull(jobs.targetId)))
+      .orderBy(...oldestFirst)
+      .limit(sql.placeholder("limit")),
+  )
   const offered = (whose: SQL | undefined) => (query: Query) =>
     query
-      .select({ job: jobs, commonName: certificates.commonName, sans: certificates.sans })
+      .select({
+        job: jobs,
+        commonName: certificates.commonName,
+        sans: certificates.sans,
+        keyRules: certificateProfiles.allowedKeyAlgorithms,
+      })
       .from(jobs)
       .innerJoin(certificates, eq(certificates.id, jobs.certificateId))
+      .leftJoin(certificateProfiles, eq(certificateProfiles.id, certificates.certificateProfileId))
       .where(and(whose, eq(jobs.status, "AwaitingCSR"), isIssuing))
       .orderBy(...oldestFirst)
       .limit(sql.placeholder("limit"))
@@ -98,6 +112,19 @@ export const waitingWorkStore = ({ t, read }: Pick<Db, "t" | "read">) => {
       const orphaned = await claimableOrphans(query, { agentId, now, limit })
       return oldest([...own, ...orphaned], (job) => job, limit)
     },
+
+    /** Checks of targets that the agent is to run, oldest first. */
+    claimableChecks: (query: Tx | Query, agentId: string, limit: number) => checksOfAgent(query, { agentId, limit }),
+
+    /** Checks that nobody waits for any more. */
+    staleChecks: (begunBefore: Date, limit: number) =>
+      read
+        .select()
+        .from(jobs)
+        .where(
+          and(eq(jobs.type, "Validation"), lt(jobs.createdAt, begunBefore), sql`${status} in ('Pending', 'Running')`),
+        )
+        .limit(limit),
 
     /** CSR jobs offered to the agent: its own, and those of nobody whose certificate goes to one of its targets. */
     async offeredCsrJobs(query: Tx | Query, agentId: string, limit: number) {
@@ -165,6 +192,23 @@ export const waitingWorkStore = ({ t, read }: Pick<Db, "t" | "read">) => {
           ),
         )
         .orderBy(asc(jobs.statusSince), asc(jobs.id))
+        .limit(limit),
+
+    /** Deployments that are held back by a reason that begins so, oldest first. */
+    heldBy: (reason: string, after: { createdAt: Date; id: string } | null, limit: number) =>
+      read
+        .select()
+        .from(jobs)
+        .where(
+          and(
+            sql`${status} = 'Pending' and ${jobs.hold} is not null`,
+            sql`substr(${jobs.hold}, 1, ${reason.length}) = ${reason}`,
+            after === null
+              ? undefined
+              : sql`(${jobs.createdAt}, ${jobs.id}) > (${sql.param(after.createdAt, jobs.createdAt)}, ${after.id})`,
+          ),
+        )
+        .orderBy(...oldestFirst)
         .limit(limit),
 
     ordersOlderThan: (cutoff: Date, limit: number) =>

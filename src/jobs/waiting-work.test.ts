@@ -39,6 +39,7 @@ test("read what is waiting, and not what is over", async () => {
       claimable: { ask: () => jobs.claimable(now, 10), index: /idx_jobs_claimable/ },
       lapsed: { ask: () => jobs.lapsed(now, 10), index: /idx_jobs_lease_until/ },
       retryable: { ask: () => jobs.retryable(10, { completedAt: now, id: "x" }), index: /idx_jobs_retryable/ },
+      "waiting for a window": { ask: () => jobs.heldBy("outside", null, 10), index: /idx_jobs_held/ },
       "waiting for a CSR": { ask: () => jobs.waitingSince("AwaitingCSR", now, 10), index: /idx_jobs_waiting/ },
       "old orders": { ask: () => jobs.ordersOlderThan(now, 10), index: /idx_jobs_lease_until/ },
       "silent agents": {

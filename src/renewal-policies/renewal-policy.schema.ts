@@ -12,6 +12,8 @@ const whole = (min: number, max: number) => v.pipe(v.number(), v.integer(), v.mi
 const tiers = ["informational", "warning", "critical"] as const
 const channels = ["Email", "Webhook", "Slack", "Teams", "PagerDuty", "OpsGenie"] as const
 
+const rollouts = ["one_first", "all_at_once"] as const
+
 const Thresholds = v.pipe(
   v.array(whole(0, 365)),
   v.maxLength(366),
@@ -34,6 +36,10 @@ const settings = {
   max_retries: whole(0, 10),
   retry_interval_seconds: whole(60, 86_400),
   alert_thresholds_days: Thresholds,
+  rollout: v.pipe(
+    v.picklist(rollouts),
+    v.description("one_first: a certificate with several targets goes to one, and on when that one is verified"),
+  ),
   agent_group_id: OptionalReference,
   alert_channels: Channels,
   alert_severity_map: Severities,
@@ -49,6 +55,7 @@ const columnsOf = (body: v.InferOutput<typeof Patch>): RenewalPolicyPatch =>
     maxRetries: body.max_retries,
     retryIntervalSeconds: body.retry_interval_seconds,
     alertThresholdsDays: body.alert_thresholds_days,
+    rollout: body.rollout,
     agentGroupId: body.agent_group_id,
     alertChannels: body.alert_channels,
     alertSeverityMap: body.alert_severity_map,
@@ -63,6 +70,7 @@ export const NewRenewalPolicyBody = v.pipe(
       maxRetries: 3,
       retryIntervalSeconds: 3600,
       alertThresholdsDays: [30, 14, 7, 0],
+      rollout: "one_first",
       agentGroupId: null,
       alertChannels: {},
       alertSeverityMap: {},
@@ -84,6 +92,7 @@ export const RenewalPolicyAnswer = v.pipe(
     max_retries: v.number(),
     retry_interval_seconds: v.number(),
     alert_thresholds_days: v.array(v.number()),
+    rollout: v.pipe(v.optional(v.picklist(rollouts)), v.description("Absent: one_first")),
     certificate_profile_id: v.optional(v.string()),
     agent_group_id: v.optional(v.string()),
     alert_channels: v.optional(v.record(v.string(), v.array(v.string()))),
@@ -109,6 +118,7 @@ export const renewalPolicyAnswer = (policy: RenewalPolicyRow) =>
     max_retries: policy.maxRetries,
     retry_interval_seconds: policy.retryIntervalSeconds,
     alert_thresholds_days: policy.alertThresholdsDays,
+    rollout: policy.rollout === "one_first" ? undefined : policy.rollout,
     certificate_profile_id: policy.certificateProfileId,
     agent_group_id: policy.agentGroupId,
     alert_channels: unlessEmpty(policy.alertChannels),

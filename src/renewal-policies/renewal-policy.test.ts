@@ -42,6 +42,14 @@ onEachDialect("renewal policies", (openDb) => {
     expect(await actionsOn("rp-every-30-days")).toEqual(["create_renewal_policy"])
   })
 
+  test("send a version to one target first, unless they are told otherwise", async () => {
+    const { send } = setUp(await openDb())
+    expect((await send("POST", "", { id: "rp-a", name: "a", rollout: "all_at_once" })).body.rollout).toBe("all_at_once")
+    expect((await send("PUT", "/rp-a", { name: "b" })).body.rollout).toBe("all_at_once")
+    expect((await send("PUT", "/rp-a", { rollout: "one_first" })).body.rollout).toBeUndefined()
+    expect((await send("PUT", "/rp-a", { rollout: "some" })).status).toBe(400)
+  })
+
   test("keep what a change does not name, and honour an explicit false and zero", async () => {
     const { send } = setUp(await openDb())
     await send("POST", "", { id: "rp-a", name: "a", alert_channels: { critical: ["Email"] } })

@@ -4,18 +4,19 @@ import { nextStep, type RolloutJob, type RolloutView, verificationPatienceMs, wa
 
 const now = new Date("2030-01-01T12:00:00.000Z")
 const waves = [["t-1", "t-2"], ["t-3"], ["t-4"]]
+const at = (agentId: string, isAgentOnline = true) => ({ agentId, isAgentOnline })
 const places = new Map([
-  ["t-1", "a-1"],
-  ["t-2", "a-2"],
-  ["t-3", "a-3"],
-  ["t-4", "a-3"],
+  ["t-1", at("a-1")],
+  ["t-2", at("a-2")],
+  ["t-3", at("a-3")],
+  ["t-4", at("a-3")],
 ])
 
 const deployment = (targetId: string, given: Partial<RolloutJob> = {}): RolloutJob => ({
   id: `job-${targetId}`,
   type: "Deployment",
   status: "Completed",
-  agentId: places.get(targetId) ?? null,
+  agentId: places.get(targetId)?.agentId ?? null,
   targetId,
   attempts: 1,
   maxAttempts: 3,
@@ -86,8 +87,18 @@ describe("a roll-out", () => {
     })
   })
 
+  test("does not let the others wait for a target whose agent is away", () => {
+    const away = new Map([...places, ["t-1", at("a-1", false)]])
+    const jobs = [deployment("t-1", { status: "Pending" }), deployment("t-2"), deployment("t-3", { status: "Pending" })]
+    expect(step(jobs)).toEqual({ kind: "wait", wave: 0 })
+    expect(step(jobs, { places: away })).toEqual({ kind: "wait", wave: 1 })
+    // It is not forgotten where it has failed.
+    const failed = deployment("t-1", { status: "Failed", attempts: 3, lastError: "the disk is full" })
+    expect(step([failed, deployment("t-2")], { places: away })).toMatchObject({ kind: "halt", wave: 0 })
+  })
+
   test("counts a target that was mapped since as part of its last wave", () => {
-    const more = new Map([...places, ["t-9", "a-9"]])
+    const more = new Map([...places, ["t-9", at("a-9")]])
     const all = ["t-1", "t-2", "t-3", "t-4"].map((id) => deployment(id))
     expect(step([...all, deployment("t-9", { status: "Pending" })], { places: more })).toEqual({
       kind: "wait",

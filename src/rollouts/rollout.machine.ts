@@ -40,7 +40,7 @@ export interface RolloutView {
   /** Every job of the roll-out, oldest first. */
   readonly jobs: readonly RolloutJob[]
   /** The targets the certificate goes to at present, with the agent that serves each. */
-  readonly places: ReadonlyMap<string, string>
+  readonly places: ReadonlyMap<string, { readonly agentId: string; readonly isAgentOnline: boolean }>
   readonly now: Date
 }
 
@@ -100,10 +100,12 @@ export const nextStep = (view: RolloutView): RolloutStep => {
   for (let wave = 0; wave <= lastWave; wave += 1) {
     let isWaiting = false
     for (const targetId of targetsOf(wave, view)) {
-      const agentId = view.places.get(targetId)
+      const place = view.places.get(targetId)
       // No longer served by this certificate: nothing to wait for.
-      if (agentId === undefined) continue
-      const state = stateOf(targetId, agentId, wave === lastWave, view)
+      if (place === undefined) continue
+      const state = stateOf(targetId, place.agentId, wave === lastWave, view)
+      // The others must not run out of time because an agent is away.
+      if (state.kind === "waiting" && !place.isAgentOnline && wave < lastWave) continue
       // In the last wave a failure holds up nobody; the others go on, and the job itself tells what happened.
       if (state.kind === "failed" && wave < lastWave) return { kind: "halt", wave, reason: state.reason }
       if (state.kind === "waiting") isWaiting = true

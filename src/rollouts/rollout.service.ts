@@ -11,20 +11,33 @@ import { AppError } from "../errors"
 import { mayRetry } from "../jobs/job.machine"
 import type { JobRow, JobStore } from "../jobs/job.store"
 import type { JobQueue } from "../jobs/job-queue.service"
+import { type DeploymentWindows, windowHold } from "./deployment-window"
 import { canMove, nextStep, waveOf } from "./rollout.machine"
 import type { RolloutRow, RolloutStore } from "./rollout.store"
 
 /** A target that a certificate goes to, with the agent that serves it. */
 export interface Place {
   readonly targetId: string
+  readonly targetName: string
   readonly agentId: string
+  /** An agent that is away proves nothing to the others. */
+  readonly isAgentOnline: boolean
+  /** When deployments may begin there; null: at any time. */
+  readonly windows: DeploymentWindows | null
+  /** Whether one target of the certificate goes before all others. */
+  readonly isOneFirst: boolean
 }
 
 /** Splits the targets of a certificate into ordered waves. */
-export type PlanWaves = (certificateId: string, targetIds: readonly string[]) => string[][]
+export type PlanWaves = (places: readonly Place[]) => string[][]
 
-/** Everything at once. */
-export const oneWave: PlanWaves = (_certificateId, targetIds) => [[...targetIds]]
+/** One target first, where the certificate's renewal policy wants that: the oldest of those that can be reached. */
+export const wavesOfPolicy: PlanWaves = (places) => {
+  const first = places.find((place) => place.isAgentOnline) ?? places[0]
+  const ids = places.map((place) => place.targetId)
+  if (first?.isOneFirst !== true || ids.length < 2) return [ids]
+  return [[first.targetId], ids.filter((id) => id !== first.targetId)]
+}
 
 interface Deps {
   rollouts: RolloutStore
@@ -34,6 +47,9 @@ interface Deps {
   clock: Clock
   planWaves: PlanWaves
 }
+
+const windowHoldOf = (job: Pick<JobRow, "ignoresWindows">, place: Place | undefined, now: Date): string | null =>
+  place === undefined || job.ignoresWindows ? null : windowHold(place, now)
 
 /** Why a deployment of a later wave waits. */
 const holdReason = (wave: number, waves: number): string => `waits until wave ${wave + 1} of ${waves} is verified`
@@ -60,10 +76,7 @@ export const rolloutService = ({ rollouts, jobs, queue, audit, clock, planWaves 
     )
     const joined: { rollout: RolloutRow; isNew: boolean }[] = []
     for (const { certificateId, places } of runs) {
-      const waves = planWaves(
-        certificateId,
-        places.map((place) => place.targetId),
-      )
+      const waves = planWaves(places)
       const known = running.get(certificateId)
       if (known !== undefined) {
         await rollouts.setWaves(tx, known.id, waves)
@@ -111,12 +124,14 @@ export const rolloutService = ({ rollouts, jobs, queue, audit, clock, planWaves 
     const rollout = await rollouts.get(tx, rolloutId)
     if (rollout === null || !canMove(rollout.state, "done")) return
     const all = await jobs.ofRollout(tx, rolloutId)
+    const now = clock.now()
     const step = nextStep({
       waves: rollout.waves,
       jobs: all,
-      places: new Map(places.map((place) => [place.targetId, place.agentId])),
-      now: clock.now(),
+      places: new Map(places.map((place) => [place.targetId, place])),
+      now,
     })
+    const placeOf = new Map(places.map((place) => [place.targetId, place]))
     // One that belongs to no wave was asked for by itself: it counts for its target and waits for nobody.
     const inWaves = all.filter((job) => job.type === "Deployment" && job.wave !== null)
     const pending = inWaves.filter((job) => job.status === "Pending")
@@ -124,12 +139,12 @@ export const rolloutService = ({ rollouts, jobs, queue, audit, clock, planWaves 
     switch (step.kind) {
       case "wait":
         for (const job of pending) {
-          if (wave(job) <= step.wave) {
-            if (job.hold !== null) await queue.release(tx, job)
-          } else {
-            const reason = holdReason(step.wave, rollout.waves.length)
-            if (job.hold !== reason) await queue.hold(tx, job, reason)
-          }
+          const place = placeOf.get(job.targetId ?? "")
+          const hold =
+            wave(job) <= step.wave ? windowHoldOf(job, place, now) : holdReason(step.wave, rollout.waves.length)
+          if (job.hold === hold) continue
+          if (hold === null) await queue.release(tx, job)
+          else await queue.hold(tx, job, hold)
         }
         return
       case "halt":
@@ -155,7 +170,11 @@ export const rolloutService = ({ rollouts, jobs, queue, audit, clock, planWaves 
         }
         return
       case "done":
-        for (const job of pending) if (job.hold !== null) await queue.release(tx, job)
+        for (const job of pending) {
+          if (job.hold !== null && windowHoldOf(job, placeOf.get(job.targetId ?? ""), now) === null) {
+            await queue.release(tx, job)
+          }
+        }
         await rollouts.finish(tx, rolloutId, "done", clock.now())
     }
   },
@@ -181,13 +200,14 @@ export const rolloutService = ({ rollouts, jobs, queue, audit, clock, planWaves 
     const now = clock.now()
     return running.filter(({ id, certificateId, waves }) => {
       const own = all.get(id) ?? []
-      const places = new Map(placesOf(certificateId).map((place) => [place.targetId, place.agentId]))
+      const places = new Map(placesOf(certificateId).map((place) => [place.targetId, place]))
       const step = nextStep({ waves, jobs: own, places, now })
       if (step.kind !== "wait") return true
       return own.some((job) => {
         if (job.type !== "Deployment" || job.status !== "Pending" || job.wave === null) return false
         const mayGo = waveOf(waves, job.targetId ?? "") <= step.wave
-        return job.hold !== (mayGo ? null : holdReason(step.wave, waves.length))
+        const place = places.get(job.targetId ?? "")
+        return job.hold !== (mayGo ? windowHoldOf(job, place, now) : holdReason(step.wave, waves.length))
       })
     })
   },

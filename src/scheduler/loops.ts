@@ -18,11 +18,14 @@ import { type OutboxWorker, outboxTopic } from "../outbox/outbox.service"
 import { policyTopic } from "../policies/policy.service"
 import type { ViolationService } from "../policies/violation.service"
 import type { CrlService } from "../revocation-status/crl.service"
+import type { WindowService } from "../rollouts/window.service"
+import { windowsTopic } from "../targets/target.service"
 import type { LoopDefinition } from "./loop"
 
 interface Services {
   renewals: Pick<RenewalService, "checkAll">
   shortLived: ShortLivedService
+  windows: WindowService
   processor: Pick<JobProcessor, "process" | "settleStragglers" | "retry" | "reap">
   agents: Pick<AgentService, "markSilent">
   sealing: Pick<SealingService, "seal">
@@ -89,6 +92,7 @@ export const loops = (
   {
     renewals,
     shortLived,
+    windows,
     processor,
     agents,
     sealing,
@@ -137,6 +141,15 @@ export const loops = (
       onStart: true,
       wakeOn: [jobSignals.processor],
       run: (signal) => processor.process(signal),
+    },
+    {
+      // Windows open on the minute.
+      name: "deployment-windows",
+      everyMs: 20 * secondMs,
+      timeoutMs: 2 * minuteMs,
+      onStart: true,
+      wakeOn: [windowsTopic],
+      run: (signal) => windows.release(signal),
     },
     {
       name: "straggler-check",

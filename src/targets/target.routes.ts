@@ -13,8 +13,9 @@ import {
   targetAnswer,
 } from "./target.schema"
 import type { TargetService } from "./target.service"
+import type { TargetCheckService } from "./target-check.service"
 
-export const targetRoutes = (targets: TargetService) =>
+export const targetRoutes = (targets: TargetService, checks: Pick<TargetCheckService, "test">) =>
   new Hono<ApiEnv>()
     .get(
       "/",
@@ -76,5 +77,5 @@ export const targetRoutes = (targets: TargetService) =>
         returns: TargetTestAnswer,
       }),
       input("param", IdParam),
-      async (c) => c.json(await targets.test(c.req.valid("param").id, c.get("actor"))),
+      async (c) => c.json(await checks.test(c.req.valid("param").id, c.get("actor"))),
     )

@@ -1,5 +1,7 @@
 /** Targets on the wire. Secrets of the configuration are masked in every answer. */
 import * as v from "valibot"
+import { type DeploymentWindows, isTimeZone, weekdays } from "../rollouts/deployment-window"
+import { documentedAs } from "../server/json-schema"
 import { listParams, pagedListOf } from "../server/paging"
 import { ChosenId, mapOf, ResourceName, withoutUndefined } from "../server/resource.schema"
 import { optionalTime, requiredTime, WireTime, withoutAbsent } from "../server/wire"
@@ -9,6 +11,57 @@ import type { TargetRow } from "./target.store"
 const Config = mapOf(v.unknown())
 const RequiredText = v.pipe(v.string(), v.minLength(1), v.maxLength(255))
 
+const TimeOfDay = v.pipe(v.string(), v.regex(/^([01]\d|2[0-3]):[0-5]\d$/, "must be a time of day such as 22:00"))
+const EndOfWindow = v.pipe(
+  v.string(),
+  v.regex(/^(([01]\d|2[0-3]):[0-5]\d|24:00)$/, "must be a time of day such as 04:00, or 24:00"),
+)
+
+const Window = v.pipe(
+  v.object({
+    days: v.pipe(
+      v.array(v.picklist(weekdays)),
+      v.minLength(1, "must name a day: a window without days can never be met"),
+      v.maxLength(weekdays.length),
+      v.transform((days) => weekdays.filter((day) => days.includes(day))),
+      v.description("Days on which it begins"),
+    ),
+    from: TimeOfDay,
+    to: v.pipe(EndOfWindow, v.description("Earlier than `from`: on the day after")),
+  }),
+  v.check(
+    ({ from, to }) => from !== to,
+    "must not end when it begins: it can never be met (the whole day is 00:00 to 24:00)",
+  ),
+)
+
+const DeploymentWindowsBody = v.pipe(
+  v.object({
+    time_zone: v.pipe(
+      v.string(),
+      v.maxLength(64),
+      v.check(isTimeZone, "must be the name of a time zone such as Europe/Berlin"),
+      documentedAs({ type: "string", pattern: "^(UTC|[A-Z][A-Za-z_]+/[A-Za-z_]+)$", examples: ["Europe/Berlin"] }),
+    ),
+    windows: v.pipe(
+      v.array(Window),
+      v.minLength(1, "must hold a window: without one it can never be met"),
+      v.maxLength(50),
+    ),
+  }),
+  v.transform(({ time_zone, windows }): DeploymentWindows => ({ timeZone: time_zone, windows })),
+)
+
+const DeploymentWindowsAnswer = v.object({
+  time_zone: v.string(),
+  windows: v.array(v.object({ days: v.array(v.picklist(weekdays)), from: v.string(), to: v.string() })),
+})
+
+const windowsField = v.pipe(
+  v.nullish(DeploymentWindowsBody),
+  v.description("When deployments may begin; null: at any time"),
+)
+
 export const NewTargetBody = v.pipe(
   v.object({
     id: ChosenId,
@@ -17,8 +70,15 @@ export const NewTargetBody = v.pipe(
     agent_id: RequiredText,
     config: v.optional(Config, {}),
     enabled: v.optional(v.boolean(), true),
+    deployment_windows: windowsField,
   }),
-  v.transform(({ agent_id, ...rest }): NewTarget => ({ ...rest, agentId: agent_id })),
+  v.transform(
+    ({ agent_id, deployment_windows, ...rest }): NewTarget => ({
+      ...rest,
+      agentId: agent_id,
+      deploymentWindows: deployment_windows ?? null,
+    }),
+  ),
 )
 
 export const TargetPatchBody = v.pipe(
@@ -29,9 +89,13 @@ export const TargetPatchBody = v.pipe(
       agent_id: RequiredText,
       config: Config,
       enabled: v.boolean(),
+      deployment_windows: windowsField,
     }),
   ),
-  v.transform(({ agent_id, ...rest }): TargetPatch => withoutUndefined({ ...rest, agentId: agent_id })),
+  v.transform(
+    ({ agent_id, deployment_windows, ...rest }): TargetPatch =>
+      withoutUndefined({ ...rest, agentId: agent_id, deploymentWindows: deployment_windows }),
+  ),
 )
 
 export const TargetAnswer = v.pipe(
@@ -42,6 +106,7 @@ export const TargetAnswer = v.pipe(
     agent_id: v.string(),
     config: Config,
     enabled: v.boolean(),
+    deployment_windows: v.optional(DeploymentWindowsAnswer),
     last_tested_at: v.optional(WireTime),
     test_status: v.picklist(["untested", "success", "failed"]),
     source: v.picklist(["database", "env"]),
@@ -67,6 +132,10 @@ export const targetAnswer = (target: TargetRow) =>
     agent_id: target.agentId,
     config: target.config,
     enabled: target.enabled,
+    deployment_windows:
+      target.deploymentWindows === null
+        ? undefined
+        : { time_zone: target.deploymentWindows.timeZone, windows: target.deploymentWindows.windows },
     last_tested_at: optionalTime(target.lastTestedAt),
     test_status: target.testStatus,
     source: target.source,

@@ -12,11 +12,9 @@ import type { Slice, TextFilter } from "../db/listing"
 import { explainRefusals } from "../db/refusals"
 import { AppError } from "../errors"
 import { movedBetween } from "../health/connection-test.machine"
+import { type DeploymentWindows, longestShutMs, nextOpening } from "../rollouts/deployment-window"
 import type { Sealer } from "../secrets/sealing"
-import type { AgentState, TargetRow, TargetStore } from "./target.store"
-
-/** An agent not heard of for longer cannot be relied on. */
-const freshHeartbeatMs = 5 * 60_000
+import type { TargetRow, TargetStore } from "./target.store"
 
 export interface NewTarget {
   id?: string
@@ -25,6 +23,7 @@ export interface NewTarget {
   agentId: string
   config: StoredConfig
   enabled: boolean
+  deploymentWindows: DeploymentWindows | null
 }
 
 export interface TargetPatch {
@@ -34,16 +33,12 @@ export interface TargetPatch {
   /** Replaces the whole configuration; masked secrets keep their stored value. */
   config?: StoredConfig
   enabled?: boolean
-}
-
-export interface TestOutcome {
-  readonly status: "success" | "failed"
-  /** Empty when it went well. */
-  readonly message: string
+  /** null: deployments may begin at any time. */
+  deploymentWindows?: DeploymentWindows | null
 }
 
 interface Deps {
-  db: Pick<Db, "transaction">
+  db: Pick<Db, "transaction" | "signal">
   targets: TargetStore
   sealer: Sealer
   audit: Pick<AuditService, "append">
@@ -59,16 +54,39 @@ const nameTaken = (name: string, id?: string) =>
     `a target with the name "${name}" on the same agent${id ? ` or with the id "${id}"` : ""} exists already`,
   )
 
-const agentProblem = (agent: AgentState | null, now: Date): string => {
-  if (agent === null) return "its agent does not exist"
-  const { name, status, lastHeartbeatAt, retiredAt } = agent
-  if (retiredAt !== null) return `its agent ${name} was retired on ${retiredAt.toISOString()}`
-  if (lastHeartbeatAt === null) return `its agent ${name} has never been heard of`
-  const lastSeen = `last heard of on ${lastHeartbeatAt.toISOString()}`
-  if (status !== "Online") return `its agent ${name} is ${status}, ${lastSeen}`
-  if (now.getTime() - lastHeartbeatAt.getTime() > freshHeartbeatMs) return `its agent ${name} is silent, ${lastSeen}`
-  return ""
+/** Signalled when the windows of a target have changed, so that nobody waits for the next look at what they hold back. */
+export const windowsTopic = "targets.windows"
+
+/**
+ * Windows have to leave room for every certificate that goes there: they open before the present one expires, and again within the
+ * time between its renewal and its end. Fails with `validation`, naming a certificate for which they do not.
+ */
+const demandInTime = (
+  windows: DeploymentWindows,
+  certificates: readonly { id: string; expiresAt: Date | null; renewAt: Date | null }[],
+  now: Date,
+): void => {
+  const opens = nextOpening(windows, now)
+  const shutMs = longestShutMs(windows)
+  for (const { id, expiresAt, renewAt } of certificates) {
+    // What has expired already is late in any case.
+    if (expiresAt === null || expiresAt <= now) continue
+    if (opens === null || opens >= expiresAt) {
+      throw new AppError(
+        "validation",
+        `deployment_windows can never be met for certificate ${id}: it expires at ${expiresAt.toISOString()}, before they open (${opens?.toISOString() ?? "never"})`,
+      )
+    }
+    if (renewAt !== null && shutMs > expiresAt.getTime() - renewAt.getTime()) {
+      throw new AppError(
+        "validation",
+        `deployment_windows must open more often: they stay shut for up to ${hours(shutMs)} hours, and certificate ${id} is renewed ${hours(expiresAt.getTime() - renewAt.getTime())} hours before it expires`,
+      )
+    }
+  }
 }
+
+const hours = (milliseconds: number): number => Math.round(milliseconds / 3_600_000)
 
 export const targetService = ({ db, targets, sealer, audit, clock, onServingChanged }: Deps) => {
   const get = async (id: string): Promise<TargetRow> => {
@@ -124,7 +142,10 @@ export const targetService = ({ db, targets, sealer, audit, clock, onServingChan
     },
 
     /** Fails with `validation` when the type is unknown or its connector does not take the configuration. */
-    async create({ id, name, type, agentId, config, enabled }: NewTarget, actor: Actor): Promise<TargetRow> {
+    async create(
+      { id, name, type, agentId, config, enabled, deploymentWindows }: NewTarget,
+      actor: Actor,
+    ): Promise<TargetRow> {
       const definition = targetConnector(type)
       const full = unmaskConfig(config, null, { sameReceiver: false, declared: secretKeysOf(definition.config) })
       parseConfig(definition.config, full)
@@ -136,6 +157,7 @@ export const targetService = ({ db, targets, sealer, audit, clock, onServingChan
         agentId,
         ...atRest(definition, full),
         enabled,
+        deploymentWindows,
         lastTestedAt: null,
         testStatus: "untested",
         source: "database",
@@ -163,7 +185,10 @@ export const targetService = ({ db, targets, sealer, audit, clock, onServingChan
       return explainRefusals({ duplicate: () => nameTaken(patch.name ?? from.name) }, () =>
         db.transaction(async (tx) => {
           const mayChangeServing = movesAgent || patch.enabled !== undefined
-          const certificateIds = mayChangeServing ? await targets.lockCertificates(tx, id) : []
+          const locked =
+            mayChangeServing || patch.deploymentWindows !== undefined ? await targets.lockCertificates(tx, id) : []
+          const certificateIds = locked.map((certificate) => certificate.id)
+          if (patch.deploymentWindows) demandInTime(patch.deploymentWindows, locked, clock.now())
           if (movesAgent && patch.agentId !== undefined) await demandAgent(tx, patch.agentId)
           const before = await targets.lock(tx, id)
           if (before === null) throw notFound(id)
@@ -171,6 +196,7 @@ export const targetService = ({ db, targets, sealer, audit, clock, onServingChan
             name: patch.name,
             agentId: patch.agentId,
             enabled: patch.enabled,
+            deploymentWindows: patch.deploymentWindows,
             ...columns,
             testStatus: "untested" as const,
             updatedAt: clock.now(),
@@ -183,9 +209,8 @@ export const targetService = ({ db, targets, sealer, audit, clock, onServingChan
               ? new AppError("conflict", `target ${id} was changed by somebody else meanwhile; load it again`)
               : notFound(id)
           }
-          if (movesAgent || patch.enabled !== undefined) {
-            await onServingChanged(tx, certificateIds)
-          }
+          if (mayChangeServing) await onServingChanged(tx, certificateIds)
+          if (patch.deploymentWindows !== undefined) db.signal(tx, windowsTopic)
           await audit.append(tx, {
             action: "update_target",
             actor,
@@ -201,27 +226,11 @@ export const targetService = ({ db, targets, sealer, audit, clock, onServingChan
     /** Certificates are no longer deployed there; its jobs stay, without a target. */
     remove: (id: string, actor: Actor): Promise<void> =>
       db.transaction(async (tx) => {
-        const certificateIds = await targets.lockCertificates(tx, id)
+        const certificateIds = (await targets.lockCertificates(tx, id)).map((certificate) => certificate.id)
         if (!(await targets.remove(tx, id))) throw notFound(id)
         await onServingChanged(tx, certificateIds)
         await audit.append(tx, { action: "delete_target", actor, resourceType: "target", resourceId: id })
       }),
-
-    /** Whether the target's agent could deploy now. The outcome is recorded; the target's machine is not touched. */
-    async test(id: string, actor: Actor): Promise<TestOutcome> {
-      const now = clock.now()
-      return db.transaction(async (tx) => {
-        const before = await targets.lock(tx, id)
-        if (before === null) throw notFound(id)
-        const message = agentProblem(await targets.agentState(tx, before.agentId), now)
-        const status = message === "" ? "success" : "failed"
-        await targets.update(tx, id, { testStatus: status, lastTestedAt: now })
-        const action = `target_test_connection_${status}`
-        const details = movedBetween(before.testStatus, status)
-        await audit.append(tx, { action, actor, resourceType: "target", resourceId: id, details })
-        return { status, message }
-      })
-    },
   }
 }
 

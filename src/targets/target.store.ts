@@ -1,5 +1,5 @@
 /** SQL of deployment targets. */
-import { and, asc, count, eq, inArray, isNull, sql } from "drizzle-orm"
+import { and, asc, count, eq, inArray, isNotNull, isNull, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
 import { hot } from "../db/hot"
 import { listing, type Slice, type TextFilter } from "../db/listing"
@@ -14,6 +14,8 @@ export interface AgentState {
   readonly status: string
   readonly lastHeartbeatAt: Date | null
   readonly retiredAt: Date | null
+  /** Whether it runs the connectors' own checks when it is asked to. */
+  readonly takesChecks: boolean
 }
 
 export const targetStore = ({
@@ -48,34 +50,42 @@ export const targetStore = ({
       return (await byId(read, { id }))[0] ?? null
     },
 
+    /** Name and windows of those of the targets that have windows. */
+    async windowsOf(query: Query | Tx, ids: readonly string[]) {
+      const rows = await query
+        .select({ id: targets.id, targetName: targets.name, windows: targets.deploymentWindows })
+        .from(targets)
+        .where(and(inArray(targets.id, [...ids]), isNotNull(targets.deploymentWindows)))
+      return new Map(rows.map((row) => [row.id, row]))
+    },
+
     async lock(tx: Tx, id: string): Promise<TargetRow | null> {
       return (await forUpdate(tx.select().from(targets).where(eq(targets.id, id))))[0] ?? null
     },
 
     /** null when there is no such agent. */
     async agentState(query: Query, agentId: string): Promise<AgentState | null> {
-      const { name, status, lastHeartbeatAt, retiredAt } = agents
+      const { name, status, lastHeartbeatAt, retiredAt, takesChecks } = agents
       const rows = await query
-        .select({ name, status, lastHeartbeatAt, retiredAt })
+        .select({ name, status, lastHeartbeatAt, retiredAt, takesChecks })
         .from(agents)
         .where(eq(agents.id, agentId))
       return rows[0] ?? null
     },
 
     /** Certificates that go to the target, locked: whoever works on one holds it while adding jobs for the target. */
-    async lockCertificates(tx: Tx, id: string): Promise<string[]> {
+    async lockCertificates(tx: Tx, id: string) {
       const mapped = tx
         .select({ id: certificateTargets.certificateId })
         .from(certificateTargets)
         .where(eq(certificateTargets.targetId, id))
-      const rows = await forUpdate(
+      return forUpdate(
         tx
-          .select({ id: certificates.id })
+          .select({ id: certificates.id, expiresAt: certificates.expiresAt, renewAt: certificates.renewAt })
           .from(certificates)
           .where(inArray(certificates.id, mapped))
           .orderBy(asc(certificates.id)),
       )
-      return rows.map((row) => row.id)
     },
 
     /** null when the id is taken, or the name on that agent. */

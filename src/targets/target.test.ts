@@ -1,14 +1,19 @@
 import { expect, test } from "bun:test"
+import { systemActor } from "../access/actor"
 import { mask } from "../connectors/stored-config"
 import type { Db } from "../db/db"
+import { jobStore } from "../jobs/job.store"
+import { jobQueueService } from "../jobs/job-queue.service"
 import { openSealer } from "../secrets/sealing"
 import { viewerActor } from "../testing/api"
 import { onEachDialect } from "../testing/on-each-dialect"
 import { resourceApi, serviceParts } from "../testing/resource-api"
 import { insertAgent, insertCertificate, insertJob, mapTarget } from "../testing/rows"
+import { until } from "../testing/until"
 import { targetRoutes } from "./target.routes"
 import { targetService } from "./target.service"
 import { targetStore } from "./target.store"
+import { targetCheckService } from "./target-check.service"
 
 const sealer = await openSealer({ passphrase: "a passphrase that is only for tests" })
 
@@ -23,7 +28,17 @@ const setUp = (db: Db, actor?: Parameters<typeof resourceApi>[2]) => {
       changed.push([...ids])
     },
   })
-  return { ...parts, targets, changed, send: resourceApi("targets", targetRoutes(targets), actor) }
+  const jobs = jobStore(db)
+  const queue = jobQueueService({ ...parts, jobs })
+  const checks = targetCheckService({
+    ...parts,
+    targets: targetStore(db),
+    jobs,
+    queue,
+    patience: { answerMs: 3000, claimMs: 200 },
+  })
+  const send = resourceApi("targets", targetRoutes(targets, checks), actor)
+  return { ...parts, targets, changed, jobs, queue, checks, send }
 }
 
 const nginx = {
@@ -178,6 +193,91 @@ onEachDialect("targets", (openDb) => {
       "target_test_connection_success",
     ])
     expect((await send("POST", "/tgt-none/test")).status).toBe(404)
+  })
+
+  test("are tested by their agent's own words, where it takes checks", async () => {
+    const db = await openDb()
+    const { send, actionsOn, jobs, queue, checks } = setUp(db)
+    const heard = { status: "Online", lastHeartbeatAt: new Date("2029-12-31T23:59:00Z"), takesChecks: true } as const
+    await insertAgent(db, { id: "agent-1", name: "web-1", ...heard })
+    await send("POST", "", { ...nginx, id: "tgt-1" })
+    const waiting = () => jobs.claimableChecks(db.read, "agent-1", 10)
+
+    // As the agent does it, by way of work poll and report.
+    const answers = async (status: "Completed" | "Failed", lastError: string | null) => {
+      const asked = send("POST", "/tgt-1/test")
+      await until("there is a check to do", async () => (await waiting()).length === 1)
+      const [job] = await waiting()
+      if (job === undefined) throw new Error("there is no job")
+      expect(job).toMatchObject({ type: "Validation", targetId: "tgt-1", certificateId: null, maxAttempts: 1 })
+      const by = { actor: systemActor, action: "x" }
+      await db.transaction(async (tx) => {
+        const running = await queue.move(tx, job, "Running", by)
+        const moved = running && (await queue.move(tx, running, status, { ...by, set: { lastError } }))
+        if (moved) await checks.reported(tx, moved, systemActor)
+      })
+      expect((await send("GET", "/tgt-1")).body.test_status).toBe(status === "Completed" ? "success" : "failed")
+      return (await asked).body
+    }
+    expect(await answers("Completed", null)).toEqual({ status: "success", message: "" })
+    const refusal = "validate_command (nginx -t) ended with code 1: unknown directive"
+    expect(await answers("Failed", refusal)).toEqual({ status: "failed", message: refusal })
+
+    // Nobody takes it: the job is taken back, so that nobody does it later.
+    const { body } = await send("POST", "/tgt-1/test")
+    expect(body).toEqual({
+      status: "failed",
+      message: "its agent is Online, but has not taken the check within 0.2 s",
+    })
+    expect(await waiting()).toEqual([])
+    expect(await actionsOn("tgt-1")).toEqual([
+      "create_target",
+      "target_test_connection_success",
+      "target_test_connection_failed",
+      "target_test_connection_failed",
+    ])
+  })
+
+  const nightly = { time_zone: "Europe/Berlin", windows: [{ days: ["sat", "sun"], from: "22:00", to: "04:00" }] }
+
+  test("have deployment windows, in the order of the week", async () => {
+    const db = await openDb()
+    const { send } = setUp(db)
+    await insertAgent(db, { id: "agent-1" })
+    const windows = { ...nightly, windows: [{ ...nightly.windows[0], days: ["sun", "sat", "sun"] }] }
+    const created = await send("POST", "", { ...nginx, id: "tgt-1", deployment_windows: windows })
+    expect(created.body.deployment_windows).toEqual(nightly)
+    expect((await send("PUT", "/tgt-1", { enabled: false })).body.deployment_windows).toEqual(nightly)
+    expect((await send("PUT", "/tgt-1", { deployment_windows: null })).body.deployment_windows).toBeUndefined()
+  })
+
+  test("refuse windows that can never be met, naming why", async () => {
+    const db = await openDb()
+    const { send } = setUp(db)
+    await insertAgent(db, { id: "agent-1" })
+    await send("POST", "", { ...nginx, id: "tgt-1" })
+    const save = async (windows: unknown) => (await send("PUT", "/tgt-1", { deployment_windows: windows })).body
+    const window = nightly.windows[0]
+    expect((await save({ ...nightly, windows: [] })).message).toMatch(/windows must hold a window/)
+    expect((await save({ ...nightly, windows: [{ ...window, days: [] }] })).message).toMatch(/days must name a day/)
+    expect((await save({ ...nightly, windows: [{ ...window, to: "22:00" }] })).message).toMatch(/can never be met/)
+    expect((await save({ ...nightly, windows: [{ ...window, from: "25:00" }] })).message).toMatch(/from must be a time/)
+    expect((await save({ ...nightly, time_zone: "Mars/Base" })).message).toMatch(/time_zone must be the name/)
+
+    // It is Tuesday; what expires on Thursday cannot wait for Saturday.
+    await insertCertificate(db, { id: "mc-1", expiresAt: new Date("2030-01-03T00:00:00Z") })
+    await mapTarget(db, "mc-1", "tgt-1")
+    expect((await save(nightly)).message).toMatch(
+      /deployment_windows can never be met for certificate mc-1: it expires/,
+    )
+    await db.transaction(async (tx) => {
+      const dates = { expiresAt: new Date("2030-01-09T00:00:00Z"), renewAt: new Date("2030-01-08T00:00:00Z") }
+      await tx.update(db.t.certificates).set(dates)
+    })
+    expect((await save(nightly)).message).toMatch(
+      /must open more often: they stay shut for up to 138 hours, and certificate mc-1 is renewed 24 hours before/,
+    )
+    expect((await send("GET", "/tgt-1")).body.deployment_windows).toBeUndefined()
   })
 
   test("are written by operators only", async () => {

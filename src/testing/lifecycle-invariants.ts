@@ -1,7 +1,7 @@
 /** What must hold in a fleet at every moment when nothing is under way, read from the rows and the audit trail alone. */
 import { inArray } from "drizzle-orm"
 import { canMove as certificateCanMove, isTerminal } from "../certificates/certificate.machine"
-import { servingStore } from "../certificates/serving.store"
+import { type ServedPlace, servingStore } from "../certificates/serving.store"
 import type { Db } from "../db/db"
 import { isIssuing, isOpen, canMove as jobCanMove, mayRetry } from "../jobs/job.machine"
 import { canMove as canBeVerified } from "../jobs/verification.machine"
@@ -16,7 +16,7 @@ const byAge = (a: { createdAt: Date; id: string }, b: { createdAt: Date; id: str
 
 export const observe = async (db: Db) => {
   const { t, read } = db
-  const places = new Map<string, { targetId: string; agentId: string }[]>()
+  const places = new Map<string, ServedPlace[]>()
   for (const id of certificateIds) places.set(id, await servingStore(db).places(id))
   return {
     certificates: await read.select().from(t.certificates),
@@ -190,7 +190,7 @@ const holds = ({ rollouts, jobs, places, events }: Observed, now: Date, mayLag: 
     const step = nextStep({
       waves: rollout.waves,
       jobs: own,
-      places: new Map((places.get(rollout.certificateId) ?? []).map((place) => [place.targetId, place.agentId])),
+      places: new Map((places.get(rollout.certificateId) ?? []).map((place) => [place.targetId, place])),
       now,
     })
     if (step.kind !== "wait")

@@ -39,8 +39,10 @@ import { outboxStore } from "../outbox/outbox.store"
 import { type Authority, createRootAuthority, openAuthority } from "../pki/authority"
 import { parseCsr } from "../pki/csr"
 import { sanOf } from "../pki/names"
-import { oneWave, type PlanWaves, rolloutService } from "../rollouts/rollout.service"
+import { type PlanWaves, rolloutService } from "../rollouts/rollout.service"
 import { rolloutStore } from "../rollouts/rollout.store"
+import { targetStore } from "../targets/target.store"
+import { targetCheckService } from "../targets/target-check.service"
 
 export const dayMs = 86_400_000
 const startedAt = Date.UTC(2030, 0, 1)
@@ -307,6 +309,7 @@ export const lifecycleServer = (options: ServerOptions) => {
     endpointOf: async (targetId) => (targetId.endsWith("blind") ? null : `${targetId}.example:443`),
     isServedBy: serving.isMapped,
     lifecycle,
+    checks: targetCheckService({ ...common, targets: targetStore(db), queue }),
     observations,
   })
   const tokens = joinTokenService({ ...common, tokens: joinTokenStore(db), caFingerprint: () => "ca-fingerprint" })
@@ -315,6 +318,7 @@ export const lifecycleServer = (options: ServerOptions) => {
     ...common,
     queue,
     lifecycle,
+    windowsOf: targetStore(db).windowsOf,
     targetFor: async () => ({ type: "NGINX", config: {} }),
     onRowError: (id, error) => onError(`work ${id}`, error),
   })
@@ -412,10 +416,15 @@ export const layOut = (db: Db, now: Date): Promise<void> =>
     }
   })
 
+/** Everything at once. */
+const oneWave: PlanWaves = (places) => [places.map((place) => place.targetId)]
+
 /** Waves that do not depend on what is mapped at the moment: agent-1 first, then agent-2, then agent-3. */
 export const wavesByAgent =
   (count: number): PlanWaves =>
-  (_certificateId, mapped) =>
+  (places) =>
     Array.from({ length: count }, (_, wave) =>
-      mapped.filter((id) => Math.min(agentIds.indexOf(agentOf(id) as (typeof agentIds)[number]), count - 1) === wave),
+      places
+        .map((place) => place.targetId)
+        .filter((id) => Math.min(agentIds.indexOf(agentOf(id) as (typeof agentIds)[number]), count - 1) === wave),
     )

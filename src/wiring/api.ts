@@ -60,7 +60,7 @@ export const apiRoutes = (
     .route("/issuers", issuerIntermediateRoutes(services.intermediates))
     .route("/issuers", rootRoutes(services.roots))
     .route("/intermediates", intermediateRoutes(services.intermediates))
-    .route("/targets", targetRoutes(services.targets))
+    .route("/targets", targetRoutes(services.targets, services.targetChecks))
     .route("/certificates", certificateRoutes({ ...services, renewals: services.renewals }))
     .route("/certificates", revocationRoutes(services))
     .route("/est", estRevocationRoutes(services.bulk))

@@ -34,6 +34,7 @@ import { shortLivedService } from "../certificates/short-lived.service"
 import { versionStore } from "../certificates/version.store"
 import { openNotifiers } from "../connectors/notifiers/catalog"
 import { addressOf } from "../connectors/probe"
+import { targetConnector } from "../connectors/targets/catalog"
 import { endpointIn } from "../connectors/targets/endpoint"
 import { demoService } from "../demo/demo.service"
 import { demoStore } from "../demo/demo.store"
@@ -93,8 +94,9 @@ import { profileService } from "../profiles/profile.service"
 import { profileStore } from "../profiles/profile.store"
 import { renewalPolicyService } from "../renewal-policies/renewal-policy.service"
 import { renewalPolicyStore } from "../renewal-policies/renewal-policy.store"
-import { oneWave, rolloutService } from "../rollouts/rollout.service"
+import { rolloutService, wavesOfPolicy } from "../rollouts/rollout.service"
 import { rolloutStore } from "../rollouts/rollout.store"
+import { windowService } from "../rollouts/window.service"
 import { searchService } from "../search/search.service"
 import { searchStore } from "../search/search.store"
 import { attentionStore } from "../stats/attention.store"
@@ -102,6 +104,7 @@ import { statsService } from "../stats/stats.service"
 import { statsStore } from "../stats/stats.store"
 import { targetService } from "../targets/target.service"
 import { targetStore } from "../targets/target.store"
+import { targetCheckService } from "../targets/target-check.service"
 import { teamService } from "../teams/team.service"
 import { teamStore } from "../teams/team.store"
 import { wireAcme } from "./acme"
@@ -164,7 +167,7 @@ export const wireServices = (options: WiringOptions) => {
       deploymentCounts.moved(tx, job)
     },
   })
-  const rollouts = rolloutService({ ...common, rollouts: rolloutStore(db), jobs, queue, planWaves: oneWave })
+  const rollouts = rolloutService({ ...common, rollouts: rolloutStore(db), jobs, queue, planWaves: wavesOfPolicy })
   const lifecycle = lifecycleService({ ...common, certificates, versions, serving, jobs, queue, rollouts })
   const news: CertificateNews = {
     changed: violations.onCertificateChanged,
@@ -372,6 +375,7 @@ export const wireServices = (options: WiringOptions) => {
       for (const id of certificateIds) await lifecycle.afterTargetsChanged(tx, id)
     },
   })
+  const targetChecks = targetCheckService({ ...common, targets: targetRows, jobs, queue })
   const jobsService = jobService({
     ...common,
     jobs,
@@ -381,11 +385,13 @@ export const wireServices = (options: WiringOptions) => {
     approvals,
     ownerOf,
     endpointOf: async (targetId) => {
-      const endpoint = endpointIn((await targets.get(targetId)).config)
+      const { type, config } = await targets.get(targetId)
+      const endpoint = endpointIn(config, targetConnector(type).isManagedRemotely)
       return endpoint === null ? null : addressOf(endpoint.host, endpoint.port)
     },
     isServedBy: serving.isMapped,
     lifecycle,
+    checks: targetChecks,
     observations,
     metrics: deploymentCounts,
   })
@@ -400,6 +406,7 @@ export const wireServices = (options: WiringOptions) => {
     versions,
     serving,
     lifecycle,
+    windowsOf: targetRows.windowsOf,
     targetFor: async (id) => {
       const target = await targets.get(id)
       return { type: target.type, config: await targets.fullConfig(id) }
@@ -493,9 +500,11 @@ export const wireServices = (options: WiringOptions) => {
     renewals,
     shortLived: shortLivedService({ ...common, certificates, due, lifecycle, onRowError: rowErrors("renewal") }),
     processor,
+    windows: windowService({ ...common, jobs, queue, windowsOf: targetRows.windowsOf }),
     deployments,
     observations,
     targets,
+    targetChecks,
     owners,
     agents,
     tokens,

@@ -61,6 +61,7 @@ export const certificateRoom = (deps: ConsoleDeps) => {
       const wanted = {
         targetId: form.text("target_id") || undefined,
         versionId: form.text("version_id") || queryOf(c).get("version_id") || undefined,
+        ignoresWindows: queryOf(c).get("ignore_windows") === "true",
       }
       const { jobIds } = await deployments.deploy(id, wanted, c.get("actor"))
       return redirect(c, `/certificates/${id}`, {

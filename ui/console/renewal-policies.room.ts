@@ -33,6 +33,7 @@ const bodyOf = (typed: Typed, stored: Policy["alertChannels"]) => ({
   renewal_window_days: typed.number("renewal_window_days"),
   agent_group_id: typed.text("agent_group_id"),
   auto_renew: typed.isTicked("auto_renew"),
+  rollout: typed.text("rollout") || undefined,
   max_retries: typed.number("max_retries"),
   retry_interval_seconds: typed.number("retry_interval_seconds"),
   alert_thresholds_days: daysIn(typed, "alert_thresholds_days").map(Number),
@@ -55,6 +56,7 @@ const valuesOf = (policy: Policy): FormValues => {
     renewal_window_days: String(policy.renewalWindowDays),
     agent_group_id: policy.agentGroupId ?? "",
     auto_renew: String(policy.autoRenew),
+    rollout: policy.rollout,
     max_retries: String(policy.maxRetries),
     retry_interval_seconds: String(policy.retryIntervalSeconds),
     alert_thresholds_days: policy.alertThresholdsDays.join(", "),
@@ -79,6 +81,7 @@ export const renewalPoliciesRoom = (deps: ConsoleDeps) => {
     preset: () => ({
       renewal_window_days: "30",
       auto_renew: "true",
+      rollout: "one_first",
       max_retries: "3",
       retry_interval_seconds: "3600",
       alert_thresholds_days: "30, 14, 7, 0",

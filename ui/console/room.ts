@@ -31,6 +31,7 @@ import type { SearchService } from "../../src/search/search.service"
 import { type ApiEnv, authorise, type OperationRole } from "../../src/server/operation"
 import type { StatsService } from "../../src/stats/stats.service"
 import type { TargetService } from "../../src/targets/target.service"
+import type { TargetCheckService } from "../../src/targets/target-check.service"
 import type { TeamService } from "../../src/teams/team.service"
 import { version } from "../../src/version"
 import type { Theme } from "../islands/theme-switch.island"
@@ -64,7 +65,8 @@ export interface ConsoleDeps {
   readonly search: Pick<SearchService, "find">
   readonly sessions: Pick<SessionService, "signIn" | "signOut">
   readonly stats: StatsService
-  readonly targets: Pick<TargetService, "list" | "get" | "create" | "update" | "remove" | "test">
+  readonly targets: Pick<TargetService, "list" | "get" | "create" | "update" | "remove">
+  readonly targetChecks: Pick<TargetCheckService, "test">
   readonly teams: TeamService
   readonly tokens: Pick<JoinTokenService, "create">
   readonly cookie: SessionCookie

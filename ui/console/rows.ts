@@ -26,6 +26,7 @@ export const jobRows = async (
     agent: named(agents, job.agentId),
     attempts: job.attempts,
     maxAttempts: job.maxAttempts,
+    hold: job.hold,
     // Why it waits is what a waiting job has to say.
     lastError: job.lastError ?? job.hold,
     createdAt: job.createdAt,

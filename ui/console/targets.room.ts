@@ -14,6 +14,7 @@ import { kindsOf } from "./connector-kinds"
 import { deletionOf, operators, type Resource, resourceForms, type Typed } from "./resource.room"
 import { allow, type ConsoleDeps, frameOf, listOf, type PageContext, page, redirect } from "./room"
 import { jobRows } from "./rows"
+import { windowLines, windowsIn } from "./window-lines"
 
 type Target = Awaited<ReturnType<TargetService["get"]>>
 type Config = Readonly<Record<string, unknown>>
@@ -22,13 +23,17 @@ const mostDeployments = 10
 const definitionOf = (type: string) => targetConnectors.find((one) => one.type === type) ?? null
 
 export const targetsRoom = (deps: ConsoleDeps) => {
-  const { targets, jobs, inventory } = deps
+  const { targets, targetChecks, jobs, inventory } = deps
 
   const bodyOf = (typed: Typed, kind: string, stored: Config) => ({
     name: typed.text("name"),
     agent_id: typed.text("agent_id"),
     enabled: typed.isTicked("enabled"),
     config: typedConfig(targetConnector(kind).config, typed, stored),
+    deployment_windows:
+      typed.lines("windows").length === 0
+        ? null
+        : { time_zone: typed.text("time_zone") || "UTC", windows: windowsIn(typed.lines("windows")) },
   })
 
   const rowsOf = async (rows: readonly Target[]): Promise<(TargetRow & { updatedAt: Date })[]> => {
@@ -43,6 +48,10 @@ export const targetsRoom = (deps: ConsoleDeps) => {
       agent: agents.get(row.agentId) ?? { id: row.agentId, name: row.agentId },
       status: row.retiredAt !== null ? "Retired" : row.enabled ? "Enabled" : "Disabled",
       test: { status: row.testStatus, at: row.lastTestedAt },
+      windows:
+        row.deploymentWindows === null
+          ? []
+          : windowLines(row.deploymentWindows).map((line) => `${line} ${row.deploymentWindows?.timeZone}`),
       certificates: certificatesOf.get(row.id) ?? 0,
       createdAt: row.createdAt,
       updatedAt: row.updatedAt,
@@ -61,6 +70,7 @@ export const targetsRoom = (deps: ConsoleDeps) => {
     gate: operators,
     kinds: kindsOf(targetConnectors),
     hasPage: true,
+    fieldOf: { deployment_windows: "windows" },
     async preset() {
       const [only, ...others] = await agentOptions()
       // Where there is only one to choose, it is chosen.
@@ -76,6 +86,8 @@ export const targetsRoom = (deps: ConsoleDeps) => {
         name: target.name,
         agent_id: target.agentId,
         enabled: String(target.enabled),
+        windows: target.deploymentWindows === null ? "" : windowLines(target.deploymentWindows).join("\n"),
+        time_zone: target.deploymentWindows?.timeZone ?? "",
         ...configValues(config, target.config),
       }
       return { name: target.name, kind: target.type, values }
@@ -132,7 +144,7 @@ export const targetsRoom = (deps: ConsoleDeps) => {
     .post("/targets/:id/test", async (c) => {
       allow(c, "operator")
       const id = c.req.param("id")
-      const { status, message } = await targets.test(id, c.get("actor"))
+      const { status, message } = await targetChecks.test(id, c.get("actor"))
       // Its words stand in no URL, so there is no redirect.
       if (status === "failed") return detail(c, id, message)
       return redirect(c, `/targets/${encodeURIComponent(id)}`, { key: "connection-good" })

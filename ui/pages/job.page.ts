@@ -1,4 +1,5 @@
 /** One job: what it was to do, how far it got, why it failed and what helps. */
+import { windowHoldPrefix } from "../../src/rollouts/deployment-window"
 import { auditList } from "../parts/activity"
 import { badge, toneMark } from "../parts/badge"
 import { askDialog, askLink, type Question } from "../parts/confirm"
@@ -131,6 +132,20 @@ const dialogs = (props: JobProps): Markup => {
   return askDialog(job.status === "AwaitingApproval" && !isOwn(props) ? rejectQuestion(job) : cancelQuestion(job))
 }
 
+/** A deployment that waits for its target's window can be told not to. */
+const beginNow = ({ frame, job }: JobProps): Markup =>
+  mayWork(frame) && job.target !== null && job.certificate !== null && job.hold?.startsWith(windowHoldPrefix) === true
+    ? html`<form method="post" action=${`/certificates/${job.certificate.id}/deploy?ignore_windows=true`}><input type="hidden" name="target_id" value=${job.target.id} /><button class="button">Deploy now, outside the window</button></form>`
+    : null
+
+const heldBy = (props: JobProps): Markup =>
+  props.job.hold === null
+    ? null
+    : html`<section class="headline tone-attention" aria-label="What it waits for">${toneMark("attention")}<div class="headline-words">
+    <p class="headline-sentence">It is held back.</p><p>${sentence(props.job.hold)}</p>${beginNow(props)}</div></section>`
+
+const sentence = (words: string): string => `${words.charAt(0).toUpperCase()}${words.slice(1)}.`
+
 /** Who has to decide, where somebody has to. */
 const waitingFor = (props: JobProps): Markup => {
   const { frame, job, approval } = props
@@ -161,7 +176,7 @@ export const jobPage = (props: JobProps): Markup => {
     html`${live(
       "job",
       html`
-        ${waitingFor(props)}${failure(props)}
+        ${waitingFor(props)}${heldBy(props)}${failure(props)}
         <div class="grid aside">
           <div class="main-column">
             ${panel({ title: "Course" }, timeline(props))}

@@ -87,7 +87,7 @@ const columns = (frame: Frame): Column<JobRow>[] => [
   {
     head: "Status",
     cell: (job) =>
-      html`<span class="stacked">${badge({ status: job.status })}<span class="sub">attempt ${job.attempts} of ${job.maxAttempts}</span></span>`,
+      html`<span class="stacked">${badge({ status: job.status })}<span class="sub">${job.hold === null ? `attempt ${job.attempts} of ${job.maxAttempts}` : "held"}</span></span>`,
   },
   { head: "Certificate, place", className: "trim", cell: subject },
   { head: "Completed", cell: (job) => moments(job, frame.now) },

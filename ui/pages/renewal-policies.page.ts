@@ -46,6 +46,16 @@ export const renewalPolicySections = (groups: readonly Option[]): FormSection[] 
         label: "Renew by itself",
         hint: "Otherwise a job is made at the same moment and waits for somebody to approve it.",
       },
+      {
+        kind: "select",
+        name: "rollout",
+        label: "Roll-out to several targets",
+        options: [
+          { value: "one_first", label: "One first, the others when it is verified" },
+          { value: "all_at_once", label: "All at once" },
+        ],
+        hint: "When the first target cannot be verified, the others keep what they have.",
+      },
       [
         { kind: "number", name: "max_retries", label: "Retries", required: true, min: 0, max: 10 },
         {

@@ -21,6 +21,8 @@ export interface TargetRow extends Named {
   /** `Enabled`, `Disabled` or `Retired`. */
   readonly status: "Enabled" | "Disabled" | "Retired"
   readonly test: TestState
+  /** One line each; empty: deployments may begin at any time. */
+  readonly windows: readonly string[]
   readonly certificates: number
   readonly createdAt: Date
 }
@@ -61,6 +63,27 @@ export const targetSections = (agents: readonly Option[], config: readonly FormS
     ],
   },
   ...config,
+  {
+    title: "Deployment windows",
+    fields: [
+      {
+        kind: "lines",
+        name: "windows",
+        label: "Deployments may begin",
+        rows: 3,
+        placeholder: "mon-fri 22:00-04:00",
+        hint: "One window on each line: days and hours. Empty: at any time. Outside them deployments wait.",
+      },
+      {
+        kind: "text",
+        name: "time_zone",
+        label: "Time zone",
+        maxlength: 64,
+        placeholder: "Europe/Berlin",
+        hint: "Whose clocks the windows follow. Empty: UTC.",
+      },
+    ],
+  },
 ]
 
 const pathOf = ({ id }: Named): string => `/targets/${encodeURIComponent(id)}`
@@ -180,6 +203,7 @@ export const targetPage = (props: TargetProps): Markup => {
             ["Connection", testCell(target.test, frame.now)],
             ["Agent", html`<a href=${`/agents/${target.agent.id}`}>${target.agent.name}</a>`],
             ["Type", target.typeLabel],
+            ["Deployments begin", target.windows.length === 0 ? "at any time" : target.windows.join("; ")],
             ["Id", copyable(target.id, "id")],
             ["Created", timeAgo(target.createdAt, frame.now)],
             ["Changed", timeAgo(target.updatedAt, frame.now)],

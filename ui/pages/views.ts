@@ -17,6 +17,8 @@ export interface JobRow {
   readonly agent: Named | null
   readonly attempts: number
   readonly maxAttempts: number
+  /** Why it waits, though nobody has to do anything; null where nothing holds it. */
+  readonly hold: string | null
   readonly lastError: string | null
   readonly createdAt: Date
   readonly scheduledAt: Date

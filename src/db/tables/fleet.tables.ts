@@ -4,6 +4,17 @@ import type { Kit } from "../kit"
 import type { OwnershipTables } from "./ownership.tables"
 import { createdAt, updatedAt } from "./stamps"
 
+/** As `src/rollouts/deployment-window.ts` reads it. */
+export interface DeploymentWindows {
+  /** IANA name. */
+  readonly timeZone: string
+  readonly windows: readonly {
+    readonly days: readonly ("mon" | "tue" | "wed" | "thu" | "fri" | "sat" | "sun")[]
+    readonly from: string
+    readonly to: string
+  }[]
+}
+
 export const fleetTables = (k: Kit, { agentGroups }: OwnershipTables) => {
   const agents = k.table(
     "agents",
@@ -20,6 +31,8 @@ export const fleetTables = (k: Kit, { agentGroups }: OwnershipTables) => {
       architecture: k.text("architecture").notNull().default(""),
       ipAddress: k.text("ip_address").notNull().default(""),
       version: k.text("version").notNull().default(""),
+      /** Whether it runs the checks of connectors when it is asked to: its polls say what it holds. */
+      takesChecks: k.bool("takes_checks").notNull().default(false),
       retiredAt: k.time("retired_at"),
       retiredReason: k.text("retired_reason"),
     },
@@ -86,6 +99,8 @@ export const fleetTables = (k: Kit, { agentGroups }: OwnershipTables) => {
       config: k.json<Record<string, unknown>>("config").notNull(),
       encryptedConfig: k.blob("encrypted_config"),
       enabled: k.bool("enabled").notNull().default(true),
+      /** When deployments may begin; null: at any time. */
+      deploymentWindows: k.json<DeploymentWindows>("deployment_windows"),
       lastTestedAt: k.time("last_tested_at"),
       testStatus: k.oneOf("test_status", ["untested", "success", "failed"]).notNull().default("untested"),
       source: k.oneOf("source", ["database", "env"]).notNull().default("database"),

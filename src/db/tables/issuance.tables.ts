@@ -38,6 +38,8 @@ export const issuanceTables = (k: Kit, { agentGroups }: OwnershipTables) => {
     autoRenew: k.bool("auto_renew").notNull().default(true),
     maxRetries: k.int("max_retries").notNull().default(3),
     retryIntervalSeconds: k.int("retry_interval_seconds").notNull().default(60),
+    /** Whether a certificate's targets get a new version at once, or one of them before all others. */
+    rollout: k.oneOf("rollout", ["one_first", "all_at_once"]).notNull().default("one_first"),
     alertThresholdsDays: k.json<number[]>("alert_thresholds_days").notNull(),
     certificateProfileId: k
       .text("certificate_profile_id")

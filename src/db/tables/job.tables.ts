@@ -61,6 +61,8 @@ export const jobTables = (
       wave: k.int("wave"),
       /** Why the job waits, in words; null when nothing holds it. */
       hold: k.text("hold"),
+      /** Whether a deployment may begin outside its target's windows: somebody asked for that. */
+      ignoresWindows: k.bool("ignores_windows").notNull().default(false),
       csrPem: k.text("csr_pem"),
       orderId: k.text("order_id"),
       nextPollAt: k.time("next_poll_at"),
@@ -110,6 +112,7 @@ export const jobTables = (
         .index("idx_jobs_retryable")
         .on(t.completedAt, t.id)
         .where(sql`(status || '') = 'Failed' and attempts < max_attempts`),
+      k.index("idx_jobs_held").on(t.createdAt, t.id).where(sql`(status || '') = 'Pending' and hold is not null`),
       k
         .index("idx_jobs_waiting")
         .on(t.status, t.statusSince, t.id)

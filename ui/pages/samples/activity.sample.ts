@@ -16,6 +16,7 @@ export const job = (changes: Partial<JobRow> = {}): JobRow => ({
   agent: { id: "agent-edge-1", name: "edge-1" },
   attempts: 1,
   maxAttempts: 3,
+  hold: null,
   lastError: null,
   createdAt: ago(14 * MINUTE),
   scheduledAt: ago(14 * MINUTE),

@@ -64,6 +64,7 @@ const targetRow = (name: string, changes: Partial<TargetRow> = {}): TargetRow =>
   agent: { id: "agent-edge-1", name: "edge-1" },
   status: "Enabled",
   test: { status: "untested", at: null },
+  windows: [],
   certificates: 3,
   createdAt: ago(100 * DAY),
   ...changes,
