@@ -114,6 +114,8 @@ export const startFakeServer = async (options: FakeServerOptions = {}) => {
     verifications: [] as v.InferOutput<typeof VerifyBody>[],
     isRetired: false,
     pollsWaiting: 0,
+    /** Polls of an earlier round are answered. */
+    pollRound: 0,
   }
   const woken = new Set<() => void>()
   const wake = () => {
@@ -150,6 +152,7 @@ export const startFakeServer = async (options: FakeServerOptions = {}) => {
       })
     }
     for (const job of state.jobs.filter(({ status }) => status === "AwaitingCSR")) {
+      if (holding?.includes(job.id)) continue
       items.push({
         id: job.id,
         type: job.type,
@@ -167,7 +170,14 @@ export const startFakeServer = async (options: FakeServerOptions = {}) => {
     const waitMs = style === "new" ? Number(url.searchParams.get("wait") ?? 0) * 1000 : 0
     const until = Date.now() + waitMs
     let items = takeWork(holding)
-    while (items.length === 0 && Date.now() < until && !request.signal.aborted && !state.isRetired) {
+    const round = state.pollRound
+    while (
+      items.length === 0 &&
+      Date.now() < until &&
+      !request.signal.aborted &&
+      !state.isRetired &&
+      state.pollRound === round
+    ) {
       const { promise, resolve } = Promise.withResolvers<void>()
       const timer = setTimeout(resolve, until - Date.now())
       woken.add(resolve)
@@ -347,6 +357,11 @@ export const startFakeServer = async (options: FakeServerOptions = {}) => {
     pin: fingerprintOf(certificateBlocks(authority.certPem)[0] ?? Buffer.alloc(0)),
     state,
     wake,
+    /** Answers the polls that are held, with nothing, as a server that shuts down does. */
+    endPolls(): void {
+      state.pollRound++
+      wake()
+    },
     addTarget(targetId: string, certificateId: string, type: string, config: Record<string, unknown>): void {
       state.targets.set(targetId, { type, config, certificateId })
     },
