@@ -286,6 +286,7 @@ export const startFakeServer = async (options: FakeServerOptions = {}) => {
       if (registration instanceof Response) return registration
       return Response.json({ id: agentId, ...registration, status: "Online", api_key: apiKey }, { status: 201 })
     }
+    if (url.pathname === "/health") return Response.json({ status: "healthy" })
     if (bearer !== `Bearer ${apiKey}`) return Response.json({ error: "Invalid API key" }, { status: 401 })
     if (state.isRetired) return refuse(410, "agent is retired")
 
@@ -310,7 +311,7 @@ export const startFakeServer = async (options: FakeServerOptions = {}) => {
         (entry) => entry.certificateId === certificateId && (wanted === null || entry.id === wanted),
       )
       return version === undefined
-        ? refuse(404, "nothing issued")
+        ? refuse(404, `there is no certificate ${certificateId} for agent ${agentId}`)
         : Response.json({ certificate_pem: version.chainPem })
     }
     const [, statusJob] = new RegExp(`^POST ${own}/jobs/([^/]+)/status$`).exec(route) ?? []

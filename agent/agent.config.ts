@@ -28,17 +28,26 @@ export interface AgentConfig {
   readonly dataDir: string
   readonly keyDir: string
   readonly keyType: KeyType
+  /** Seals the private keys of this host; null leaves them readable to whoever reads the disk. */
+  readonly keyPassphrase: string | null
   readonly heartbeatMs: number
   readonly pollMs: number
   /** The step by which waits grow after failures. */
   readonly backoffUnitMs: number
+  /** Jobs worked on at the same time. */
+  readonly parallelJobs: number
   /** Programs that commands of targets may start; empty means any. */
   readonly allowedPrograms: readonly string[]
   /** The only folder that `file:` references of targets read from. */
   readonly secretsDir: string
   readonly backupRetention: number
   readonly verification: { readonly isEnabled: boolean; readonly delayMs: number; readonly timeoutMs: number }
-  readonly discovery: { readonly folders: readonly string[]; readonly intervalMs: number }
+  readonly discovery: {
+    readonly folders: readonly string[]
+    readonly intervalMs: number
+    /** Passwords of key stores, one a line. */
+    readonly passwordsFile: string | null
+  }
 }
 
 /** Flags as the variables they stand for, so that there is one way to read a setting. */
@@ -63,6 +72,18 @@ export const secretText = (name: string, value: string): string => {
   } catch (error) {
     throw new AppError("validation", `${name}: ${messageOf(error)}`, { cause: error })
   }
+}
+
+const shortestPassphrase = 12
+
+const passphraseIn = (value: string | null): string | null => {
+  if (value === null) return null
+  const name = "CERTCTL_AGENT_KEY_PASSPHRASE"
+  const passphrase = secretText(name, value)
+  if (passphrase.length < shortestPassphrase) {
+    throw new AppError("validation", `${name} must have at least ${shortestPassphrase} characters`)
+  }
+  return passphrase
 }
 
 /** Trust as configured; `identity` counts where the configuration is silent. */
@@ -108,9 +129,11 @@ export const agentConfig = (env: Env, warn: (line: string) => void): AgentConfig
     dataDir,
     keyDir: resolve(settings.text("CERTCTL_KEY_DIR") ?? join(dataDir, "keys")),
     keyType: settings.oneOf("CERTCTL_AGENT_KEY_TYPE", keyTypes, "ecdsa-p256"),
+    keyPassphrase: passphraseIn(settings.text("CERTCTL_AGENT_KEY_PASSPHRASE")),
     heartbeatMs: settings.duration("CERTCTL_AGENT_HEARTBEAT_INTERVAL", "60s", "100ms"),
     pollMs: settings.duration("CERTCTL_AGENT_POLL_INTERVAL", "30s", "100ms"),
     backoffUnitMs: settings.duration("CERTCTL_AGENT_BACKOFF_UNIT", "30s", "10ms"),
+    parallelJobs: settings.int("CERTCTL_AGENT_PARALLEL_JOBS", 8, { min: 1, max: 64 }),
     allowedPrograms: settings.list("CERTCTL_AGENT_ALLOWED_COMMANDS"),
     secretsDir: resolve(settings.text("CERTCTL_SECRETS_DIR") ?? "/etc/certctl/secrets"),
     backupRetention: settings.int("CERTCTL_DEPLOY_BACKUP_RETENTION", 3, { min: 0, max: 100 }),
@@ -122,6 +145,7 @@ export const agentConfig = (env: Env, warn: (line: string) => void): AgentConfig
     discovery: {
       folders: settings.list("CERTCTL_DISCOVERY_DIRS"),
       intervalMs: settings.duration("CERTCTL_AGENT_DISCOVERY_INTERVAL", "6h", "1s"),
+      passwordsFile: settings.text("CERTCTL_DISCOVERY_PASSWORDS_FILE"),
     },
   })
 }

@@ -1,29 +1,29 @@
 /** The pull agent as a whole: settings, parts, loops, orderly end. */
-import { existsSync, mkdirSync } from "node:fs"
 import { join } from "node:path"
 import type { Logger } from "@logtape/logtape"
 import { maxWaitSeconds } from "../src/agents/agent-protocol.schema"
 import { type AgentClient, agentClient, type Work } from "../src/client/agent-client"
 import { httpTransport } from "../src/client/http-transport"
 import { type Clock, systemClock } from "../src/clock"
-import { commandRunner } from "../src/connectors/command"
 import { probe } from "../src/connectors/probe"
-import { programStarter } from "../src/connectors/program"
 import { holdDataDirectory, prepareDataDirectory } from "../src/data-directory"
 import { messageOf } from "../src/errors"
 import { logger } from "../src/logging"
 import { version } from "../src/version"
 import type { AgentConfig } from "./agent.config"
-import { runCsrJob } from "./csr.job"
+import { type CsrJobDeps, runCsrJob } from "./csr.job"
 import { deployEngine } from "./deploy/engine"
 import { type DeploymentJobDeps, runDeploymentJob, runValidationJob } from "./deployment.job"
 import { beat, type HeartbeatDeps, heartbeatLoop } from "./heartbeat.loop"
 import { hostFacts } from "./host"
-import { openKeystore } from "./keystore"
+import { keySealFor, openKeystore } from "./keystore"
+import { type Outbox, openOutbox } from "./outbox"
 import { type FailureCount, pollLoop } from "./poll.loop"
 import { scanLoop } from "./scan.loop"
+import { workSlots } from "./slots"
+import { targetDepsOf } from "./target-deps"
 
-/** How long a job in hand may go on after the agent was asked to stop. */
+/** How long jobs in hand may go on after the agent was asked to stop. */
 const drainMs = 30_000
 
 /**
@@ -63,7 +63,8 @@ const work = async (config: AgentConfig, stop: AbortSignal, clock: Clock, log: L
   stop.addEventListener("abort", onStop, { once: true })
   if (stop.aborted) onStop()
 
-  const run = await jobRunner(config, client, clock, log, ending.signal)
+  const outbox = openOutbox({ folder: join(config.dataDir, "outbox"), client, log })
+  const run = await jobRunner(config, client, outbox, clock, log, ending.signal)
   const failures: FailureCount = { inARow: 0, isServerAway: false }
   const heartbeat: HeartbeatDeps = { client, failures, log, facts: hostFacts }
   log.info("agent {agentId} {version} works for {server}", {
@@ -88,16 +89,20 @@ const work = async (config: AgentConfig, stop: AbortSignal, clock: Clock, log: L
       backoffUnitMs: config.backoffUnitMs,
       waitSeconds: maxWaitSeconds,
       log,
-      holding: new Set(),
+      undelivered: outbox.jobIds,
+      onAnswer: outbox.nudge,
       run,
     },
     ending.signal,
   )
   const whenRetired = (end: "stopped" | "retired") => (end === "retired" ? retired() : undefined)
-  const scanning = scanLoop({ client, agentId: config.agentId, ...config.discovery, log }, ending.signal)
-  const loops = Promise.all([beating.then(whenRetired), polling.then(whenRetired), scanning])
+  const cachePath = join(config.dataDir, "scan-cache.db")
+  const { agentId, backoffUnitMs } = config
+  const scanning = scanLoop({ client, agentId, ...config.discovery, cachePath, backoffUnitMs, log }, ending.signal)
+  const delivering = outbox.run(config.backoffUnitMs, ending.signal)
+  const loops = Promise.all([beating.then(whenRetired), polling.then(whenRetired), scanning, delivering])
 
-  // Until the end is asked for the loops run; from then on the job in hand has its time, and no more.
+  // Until the end is asked for the loops run; from then on the jobs in hand have their time, and no more.
   const { promise: overdue, resolve } = Promise.withResolvers<void>()
   ending.signal.addEventListener("abort", () => setTimeout(resolve, drainMs).unref(), { once: true })
   await Promise.race([loops, overdue])
@@ -109,18 +114,17 @@ const work = async (config: AgentConfig, stop: AbortSignal, clock: Clock, log: L
 const jobRunner = async (
   config: AgentConfig,
   client: AgentClient,
+  outbox: Outbox,
   clock: Clock,
   log: Logger,
   ending: AbortSignal,
 ): Promise<(work: Work) => Promise<boolean>> => {
-  const stateFolder = join(config.dataDir, "targets")
-  mkdirSync(stateFolder, { recursive: true, mode: 0o700 })
-  const run = commandRunner({ allowedPrograms: config.allowedPrograms })
+  const targetDeps = targetDepsOf(config, clock, (message) => log.warn("{message}", { message }))
   const engine = deployEngine({
     journalFolder: join(config.dataDir, "deployments"),
     clock,
     backupRetention: config.backupRetention,
-    run,
+    run: targetDeps.run,
     probe,
     // Not cut short by the end: a deployment is proven or undone before the process goes.
     wait: (milliseconds) => Bun.sleep(milliseconds),
@@ -132,20 +136,19 @@ const jobRunner = async (
     // Deployments of other files go on; those of these files try again, and report it.
     log.error("an interrupted deployment could not be undone: {error}", { error: messageOf(error) })
   }
-  const keystore = openKeystore(config.keyDir, config.keyType)
+  const keystore = openKeystore(config.keyDir, config.keyType, keySealFor(config.keyDir, config.keyPassphrase))
+  const sealed = await keystore.sealOpenKeys()
+  if (sealed > 0) log.info("{sealed} private keys were sealed", { sealed })
   const repeating = { unitMs: config.backoffUnitMs, signal: ending }
+  const slots = workSlots(config.parallelJobs)
+  const csr: CsrJobDeps = { client, outbox, keystore, log, repeating }
   const deployment: DeploymentJobDeps = {
     client,
+    outbox,
+    slots,
     keystore,
     engine,
-    targetDeps: {
-      clock,
-      hasSystemd: existsSync("/run/systemd/system"),
-      run,
-      start: programStarter({}),
-      stateFolder,
-      warn: (message) => log.warn("{message}", { message }),
-    },
+    targetDeps,
     references: { env: process.env, secretsDir: config.secretsDir },
     clock,
     log,
@@ -156,7 +159,9 @@ const jobRunner = async (
 
   return async (job) => {
     try {
-      if (job.status === "AwaitingCSR") return await runCsrJob({ client, keystore, log, repeating }, job)
+      if (job.status === "AwaitingCSR") {
+        return await slots.use(async () => (ending.aborted ? false : await runCsrJob(csr, job)))
+      }
       if (job.type === "Deployment") return await runDeploymentJob(deployment, job)
       if (job.type === "Validation") return await runValidationJob(deployment, job)
       log.debug("job {jobId}: type {type} is not for agents of this version", { jobId: job.id, type: job.type })

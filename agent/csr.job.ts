@@ -2,11 +2,14 @@
 import type { Logger } from "@logtape/logtape"
 import type { AgentClient, Work } from "../src/client/agent-client"
 import { messageOf } from "../src/errors"
+import { type KeyType, keyTypes } from "../src/pki/keys"
 import type { Keystore } from "./keystore"
+import type { Outbox } from "./outbox"
 import { type Repeating, repeatedly } from "./waiting"
 
 export interface CsrJobDeps {
-  readonly client: AgentClient
+  readonly client: Pick<AgentClient, "submitCsr">
+  readonly outbox: Pick<Outbox, "status">
   readonly keystore: Keystore
   readonly log: Logger
   readonly repeating: Repeating
@@ -16,24 +19,25 @@ export interface CsrJobDeps {
 const undecided = new Set([429, 502, 503, 504])
 const longestError = 4096
 
+/** null: the server leaves it to us, or asks for what this agent cannot make; then the refusal says what the profile wants. */
+const wantedKeyType = ({ key_algorithm: name }: Work): KeyType | null =>
+  keyTypes.find((type) => type === name?.toLowerCase()) ?? null
+
 /** Whether the job ended well. A failure is reported to the server in the words of its own answer. */
-export const runCsrJob = async ({ client, keystore, log, repeating }: CsrJobDeps, work: Work): Promise<boolean> => {
+export const runCsrJob = async (
+  { client, outbox, keystore, log, repeating }: CsrJobDeps,
+  work: Work,
+): Promise<boolean> => {
   const certificateId = work.certificate_id
   const fail = async (error: string): Promise<boolean> => {
     log.error("job {jobId} failed: {error}", { jobId: work.id, certificateId, error })
-    await client
-      .reportStatus(work.id, { status: "Failed", error: error.slice(0, longestError) })
-      .catch((problem) =>
-        log.warn("job {jobId}: report failed: {error}", { jobId: work.id, error: messageOf(problem) }),
-      )
+    await outbox.status(work.id, { status: "Failed", error: error.slice(0, longestError) })
     return false
   }
 
   try {
-    const csrPem = await keystore.stagedCsr(certificateId, {
-      commonName: work.common_name ?? "",
-      sans: work.sans ?? [],
-    })
+    const names = { commonName: work.common_name ?? "", sans: work.sans ?? [] }
+    const csrPem = await keystore.stagedCsr(certificateId, names, wantedKeyType(work))
     const verdict = await repeatedly(
       repeating,
       () => client.submitCsr(csrPem, certificateId),

@@ -14,10 +14,14 @@ import { type DeployEngine, DeploymentFailure } from "./deploy/engine"
 import { withLocks } from "./deploy/locks"
 import type { Keystore } from "./keystore"
 import { checkedChain } from "./material"
+import type { Outbox } from "./outbox"
+import type { WorkSlots } from "./slots"
 import { pause, type Repeating, repeatedly } from "./waiting"
 
 export interface DeploymentJobDeps {
   readonly client: AgentClient
+  readonly outbox: Pick<Outbox, "status" | "verification">
+  readonly slots: WorkSlots
   readonly keystore: Keystore
   readonly engine: DeployEngine
   readonly targetDeps: TargetDeps
@@ -52,30 +56,49 @@ const open = ({ targetDeps, references }: DeploymentJobDeps, work: Work): Promis
   })
 
 /** Whether the job ended well. What went wrong is reported as the job's error. */
-export const runDeploymentJob = async (deps: DeploymentJobDeps, work: Work): Promise<boolean> => {
-  const { client, log } = deps
-  const jobId = work.id
-  const report = (
-    status: "Running" | "Completed" | "Failed",
-    facts: { error?: string; deployment?: DeploymentFacts } = {},
-  ) =>
-    client
-      .reportStatus(jobId, { status, ...facts })
-      .catch((problem) => log.warn("job {jobId}: report failed: {error}", { jobId, status, error: messageOf(problem) }))
+export const runDeploymentJob = (deps: DeploymentJobDeps, work: Work): Promise<boolean> =>
+  // One deployment per target at a time, whatever the files: two could leave a mixture of both. Until it is verified: the next
+  // one would make its proof fail.
+  withLocks([`target ${work.target_id ?? ""}`], async () => {
+    const { outbox, slots, log, repeating } = deps
+    const jobId = work.id
+    let deployed: Deployed
+    try {
+      const done = await slots.use(async () => {
+        // What is not begun is not in hand: the server hands it out again to the next process.
+        if (repeating.signal.aborted) return null
+        const [, result] = await Promise.all([reportRunning(deps, jobId), settled(deploy(deps, work))])
+        if ("error" in result) throw result.error
+        return result.value
+      })
+      if (done === null) return false
+      deployed = done
+    } catch (error) {
+      log.error("job {jobId} failed: {error}", { jobId, certificateId: work.certificate_id, error: messageOf(error) })
+      const facts = { error: messageOf(error).slice(0, longestError), ...factsOf(error) }
+      await outbox.status(jobId, { status: "Failed", ...facts })
+      return false
+    }
+    await verify(deps, work, deployed.fingerprint)
+    await outbox.status(jobId, {
+      status: "Completed",
+      ...(deployed.wasInPlace ? { deployment: { idempotent: true } } : {}),
+    })
+    return true
+  })
 
-  await report("Running")
-  let isIdempotent = false
-  try {
-    // One deployment per target at a time, whatever the files: two could leave a mixture of both.
-    isIdempotent = await withLocks([`target ${work.target_id ?? ""}`], () => deploy(deps, work))
-  } catch (error) {
-    log.error("job {jobId} failed: {error}", { jobId, certificateId: work.certificate_id, error: messageOf(error) })
-    await report("Failed", { error: messageOf(error).slice(0, longestError), ...factsOf(error) })
-    return false
-  }
-  await report("Completed", isIdempotent ? { deployment: { idempotent: true } } : {})
-  return true
-}
+/** Beside the work, not before it: it is news for people, and nothing depends on it. */
+const reportRunning = ({ client, log }: DeploymentJobDeps, jobId: string): Promise<void> =>
+  client
+    .reportStatus(jobId, { status: "Running" })
+    .catch((problem) => log.warn("job {jobId}: report failed: {error}", { jobId, error: messageOf(problem) }))
+
+/** An outcome that can be waited for together with others. */
+const settled = <R>(task: Promise<R>): Promise<{ value: R } | { error: unknown }> =>
+  task.then(
+    (value) => ({ value }),
+    (error: unknown) => ({ error }),
+  )
 
 /** What is known of a failed deployment that was begun. */
 const factsOf = (error: unknown): { deployment?: DeploymentFacts } => {
@@ -86,8 +109,13 @@ const factsOf = (error: unknown): { deployment?: DeploymentFacts } => {
   return error instanceof Error && error.cause !== undefined ? factsOf(error.cause) : {}
 }
 
-/** Whether everything was in place already. */
-const deploy = async (deps: DeploymentJobDeps, work: Work): Promise<boolean> => {
+interface Deployed {
+  readonly fingerprint: string
+  /** Nothing was written and nothing reloaded. */
+  readonly wasInPlace: boolean
+}
+
+const deploy = async (deps: DeploymentJobDeps, work: Work): Promise<Deployed> => {
   const { client, keystore, engine, clock, log, repeating } = deps
   const { leaf, certPem, chainPem } = await during("cert fetch failed", async () => {
     const answer = await repeatedly(repeating, () => client.certificate(work.certificate_id, work.version_id ?? null))
@@ -110,14 +138,15 @@ const deploy = async (deps: DeploymentJobDeps, work: Work): Promise<boolean> => 
     })
   }
   // Only now: had the deployment failed, the deployed certificate's key would have lost its place.
-  if (slot === "next") await during("key promotion failed", () => keystore.promote(work.certificate_id))
-  await verify(deps, work, leaf.fingerprint)
-  return wasInPlace
+  if (slot === "next") {
+    await during("key promotion failed", () => keystore.promote(work.certificate_id, leaf.der))
+  }
+  return { fingerprint: leaf.fingerprint, wasInPlace }
 }
 
 /** Looks at what is served and tells the server. Never fails the job: the server draws its own conclusions. */
 const verify = async (deps: DeploymentJobDeps, work: Work, expected: string): Promise<void> => {
-  const { client, log, verification, probe, repeating } = deps
+  const { outbox, log, verification, probe, repeating } = deps
   if (!verification.isEnabled || !work.target_id || !work.target_type) return
   const endpoint = endpointIn(work.target_config ?? {}, targetConnector(work.target_type).isManagedRemotely)
   if (endpoint === null) {
@@ -143,15 +172,13 @@ const verify = async (deps: DeploymentJobDeps, work: Work, expected: string): Pr
       problem: result.ok ? `it serves ${actual}` : result.error,
     })
   }
-  await client
-    .reportVerification(work.id, {
-      target_id: work.target_id,
-      expected_fingerprint: expected,
-      actual_fingerprint: actual,
-      verified,
-      error: result.ok ? "" : result.error,
-    })
-    .catch((problem) => log.warn("job {jobId}: report failed: {error}", { jobId: work.id, error: messageOf(problem) }))
+  await outbox.verification(work.id, {
+    target_id: work.target_id,
+    expected_fingerprint: expected,
+    actual_fingerprint: actual,
+    verified,
+    error: result.ok ? "" : result.error,
+  })
 }
 
 /** A check of a target's configuration on its host. A connector that cannot check has nothing against it. */

@@ -14,7 +14,7 @@ import { basename, join } from "node:path"
 import fc from "fast-check"
 import { parseCsr } from "../src/pki/csr"
 import { generateKey, privateKeyPem, readPrivateKey, spkiOf } from "../src/pki/keys"
-import { fileNameOf, openKeystore } from "./keystore"
+import { fileNameOf, keySealFor, openKeystore } from "./keystore"
 
 let folder: string
 const names = { commonName: "site.example", sans: ["site.example", "10.0.0.1", "ops@site.example"] }
@@ -72,7 +72,7 @@ describe("promotion", () => {
       // As the job that is handed out again does it.
       const { slot } = keystore.keyFor("mc-1", leaf)
       expect(slot).toBe(cut === "renamed" ? "current" : "next")
-      if (slot === "next") await keystore.promote("mc-1")
+      if (slot === "next") await keystore.promote("mc-1", leaf)
       expect([read("mc-1.key"), read("mc-1.key.prev")]).toEqual([next, old])
       expect(existsSync(join(folder, "mc-1.key.next"))).toBe(false)
       expect(keystore.keyFor("mc-1", spki("mc-1.key.prev")).slot).toBe("previous")
@@ -110,4 +110,68 @@ test("any id becomes one file name that no other id has and that is no hidden fi
   for (const id of ["mc-1", "a", "A.b_c-d", "x".repeat(200)]) expect(fileNameOf(id)).toBe(id)
   for (const id of ["", ".", "..", ".x", "-x", "a/b", "a\0", "x".repeat(201)])
     expect(fileNameOf(id)).toMatch(/^[0-9a-f]{64}$/)
+})
+
+describe("the type of key that a profile asks for", () => {
+  test("replaces a staged key of another type, and its request", async () => {
+    const keystore = openKeystore(folder, "ecdsa-p256")
+    const first = await keystore.stagedCsr("mc-1", names)
+    expect(await keystore.stagedCsr("mc-1", names, "ecdsa-p256")).toBe(first)
+    const second = await keystore.stagedCsr("mc-1", names, "rsa-3072")
+    expect(parseCsr(second)).toMatchObject({ keyAlgorithm: "RSA", keySize: 3072 })
+    expect(parseCsr(second).spkiDer).toEqual(spki("mc-1.key.next"))
+    // Asked for nothing, the agent stays with what is staged: the server may have signed it.
+    expect(await keystore.stagedCsr("mc-1", names)).toBe(second)
+    expect(parseCsr(await keystore.stagedCsr("mc-2", names, "ed25519"))).toMatchObject({ keyAlgorithm: "Ed25519" })
+  })
+})
+
+describe("sealed keys", () => {
+  const passphrase = "a passphrase of the host"
+  const sealedStore = () => openKeystore(folder, "ecdsa-p256", keySealFor(folder, passphrase))
+
+  test("are made, deployed and kept without a readable key on the disk", async () => {
+    const keystore = sealedStore()
+    const csr = parseCsr(await keystore.stagedCsr("mc-1", names))
+    expect(read("mc-1.key.next")).toStartWith("-----BEGIN ENCRYPTED PRIVATE KEY-----")
+    const { slot, keyPem } = sealedStore().keyFor("mc-1", csr.spkiDer)
+    expect(slot).toBe("next")
+    expect(keyPem).toStartWith("-----BEGIN EC PRIVATE KEY-----")
+    await keystore.promote("mc-1", csr.spkiDer)
+    await keystore.stagedCsr("mc-1", names)
+    await keystore.promote("mc-1", parseCsr(await keystore.stagedCsr("mc-1", names)).spkiDer)
+    for (const name of ["mc-1.key", "mc-1.key.prev"]) expect(read(name)).toContain("ENCRYPTED PRIVATE KEY")
+    expect(keystore.keyFor("mc-1", csr.spkiDer).slot).toBe("previous")
+  })
+
+  test("take in what lay open before, and stay readable while they do", async () => {
+    const open = openKeystore(folder, "ecdsa-p256")
+    const csr = parseCsr(await open.stagedCsr("mc-1", names))
+    await open.promote("mc-1", csr.spkiDer)
+    const keystore = sealedStore()
+    expect(keystore.keyFor("mc-1", csr.spkiDer).slot).toBe("current")
+    expect(await keystore.sealOpenKeys()).toBe(1)
+    expect(await keystore.sealOpenKeys()).toBe(0)
+    expect(read("mc-1.key")).toContain("ENCRYPTED PRIVATE KEY")
+    expect(keystore.keyFor("mc-1", csr.spkiDer).slot).toBe("current")
+  })
+
+  test("with another passphrase, or none, are refused at the start in one line that says what to do", async () => {
+    await sealedStore().stagedCsr("mc-1", names)
+    expect(() => keySealFor(folder, "some other passphrase")).toThrow(
+      `CERTCTL_AGENT_KEY_PASSPHRASE is not the passphrase of ${join(folder, "mc-1.key.next")}`,
+    )
+    expect(() => keySealFor(folder, null)).toThrow("is sealed: set the passphrase (CERTCTL_AGENT_KEY_PASSPHRASE)")
+    expect(keySealFor(join(folder, "none"), null)).toBeNull()
+  })
+})
+
+test("two targets of one certificate may be promoted at the same moment", async () => {
+  const keystore = openKeystore(folder, "ecdsa-p256")
+  const old = privateKeyPem(await generateKey("ecdsa-p256"))
+  writeFileSync(join(folder, "mc-1.key"), old)
+  const { spkiDer } = parseCsr(await keystore.stagedCsr("mc-1", names))
+  const next = read("mc-1.key.next")
+  await Promise.all([1, 2, 3].map(() => keystore.promote("mc-1", spkiDer)))
+  expect([read("mc-1.key"), read("mc-1.key.prev")]).toEqual([next, old])
 })

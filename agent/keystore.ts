@@ -7,14 +7,16 @@
  *   <name>.key.prev  the key before, for going back
  */
 import { createHash, type KeyObject } from "node:crypto"
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs"
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import { rename } from "node:fs/promises"
 import { join } from "node:path"
-import { writePrivateFile } from "../src/data-directory"
 import { AppError, messageOf } from "../src/errors"
 import { buildCsr, parseCsr } from "../src/pki/csr"
-import { generateKey, type KeyType, keysMatch, privateKeyPem, readPrivateKey } from "../src/pki/keys"
+import { generateKey, type KeyType, keysMatch, keyTypeOf, privateKeyPem, readPrivateKey } from "../src/pki/keys"
 import { distinctSans, nameKey, type San, sanOf } from "../src/pki/names"
-import { syncFolder } from "./deploy/durable-files"
+import { isSealedKey, type KeySeal, keySeal } from "../src/pki/sealed-key"
+import { replacePrivateFile, syncFolder } from "./deploy/durable-files"
+import { withLocks } from "./deploy/locks"
 
 export interface RequestedNames {
   readonly commonName: string
@@ -35,8 +37,57 @@ export const fileNameOf = (certificateId: string): string =>
 const slots = ["next", "current", "previous"] as const
 const suffixes: Readonly<Record<KeySlot, string>> = { next: ".key.next", current: ".key", previous: ".key.prev" }
 
+const keyFile = /\.key(\.next|\.prev)?$/
+
+/**
+ * What seals keys in a folder, null without a passphrase. Fails with `validation` when the keys there were sealed with another
+ * passphrase, or are sealed and none is given: better now than at the next renewal.
+ */
+export const keySealFor = (folder: string, passphrase: string | null): KeySeal | null => {
+  const names = existsSync(folder) ? readdirSync(folder).filter((name) => keyFile.test(name)) : []
+  const sealed = names
+    .map((name) => ({ path: join(folder, name), text: readFileSync(join(folder, name), "utf8") }))
+    .filter(({ text }) => isSealedKey(text))
+  const [first] = sealed
+  if (passphrase === null) {
+    if (first === undefined) return null
+    throw new AppError("validation", `${first.path} is sealed: set the passphrase (CERTCTL_AGENT_KEY_PASSPHRASE)`)
+  }
+  const seal = keySeal(passphrase, first?.text ?? null)
+  for (const { path, text } of sealed) {
+    try {
+      seal.open(text)
+    } catch (error) {
+      const words = `CERTCTL_AGENT_KEY_PASSPHRASE is not the passphrase of ${path}: ${messageOf(error)}`
+      throw new AppError("validation", words, { cause: error })
+    }
+  }
+  return seal
+}
+
+const readKeyFile = (path: string, seal: KeySeal | null): KeyObject => {
+  const text = readFileSync(path, "utf8")
+  if (!isSealedKey(text)) return readPrivateKey(text)
+  if (seal === null) throw new AppError("validation", `${path} is sealed, and there is no passphrase for it`)
+  return seal.open(text)
+}
+
+/** Key files of a folder, and of each that cannot be used the reason. Changes nothing. */
+export const inspectKeys = (folder: string, seal: KeySeal | null): { path: string; problem: string | null }[] =>
+  readdirSync(folder)
+    .filter((name) => keyFile.test(name))
+    .map((name) => {
+      const path = join(folder, name)
+      try {
+        readKeyFile(path, seal)
+        return { path, problem: null }
+      } catch (error) {
+        return { path, problem: messageOf(error) }
+      }
+    })
+
 /** Creates the folder (0700) when it is missing and removes what a crash left half-written. */
-export const openKeystore = (folder: string, keyType: KeyType) => {
+export const openKeystore = (folder: string, keyType: KeyType, seal: KeySeal | null = null) => {
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   chmodSync(folder, 0o700)
   for (const name of readdirSync(folder)) {
@@ -46,30 +97,59 @@ export const openKeystore = (folder: string, keyType: KeyType) => {
   const keyPath = (certificateId: string, slot: KeySlot) => join(folder, fileNameOf(certificateId) + suffixes[slot])
   const csrPath = (certificateId: string) => join(folder, `${fileNameOf(certificateId)}.csr.next`)
 
-  /** The staged key, whatever became of its CSR: the server may have signed it already. */
-  const stagedKey = async (certificateId: string): Promise<KeyObject> => {
+  const readKey = (path: string): KeyObject => readKeyFile(path, seal)
+  const keyText = (key: KeyObject): string => (seal === null ? privateKeyPem(key) : seal.close(key))
+
+  /**
+   * The staged key, whatever became of its CSR: the server may have signed it already. One of another type than is asked for now
+   * is replaced: no certificate is wanted for it any more.
+   */
+  const stagedKey = async (certificateId: string, wanted: KeyType | null): Promise<KeyObject> => {
     const path = keyPath(certificateId, "next")
-    if (existsSync(path)) return readPrivateKey(readFileSync(path, "utf8"))
-    const key = await generateKey(keyType)
-    writePrivateFile(path, privateKeyPem(key))
+    if (existsSync(path)) {
+      const staged = readKey(path)
+      if (wanted === null || keyTypeOf(staged) === wanted) return staged
+    }
+    const key = await generateKey(wanted ?? keyType)
+    await replacePrivateFile(path, keyText(key))
     return key
   }
+
+  /** Several targets of one certificate are deployed to at the same time: its files change one after another. */
+  const alone = <R>(certificateId: string, task: () => Promise<R>): Promise<R> =>
+    withLocks([`key ${folder}/${fileNameOf(certificateId)}`], task)
 
   return {
     /**
      * The CSR to send, PEM. The same one as last time unless the names have changed or it was dropped; key and CSR are on
-     * the disk before this returns, so that no certificate is ever issued for a key that a crash has taken away.
+     * the disk before this returns, so that no certificate is ever issued for a key that a crash has taken away. `wanted` is
+     * the type of key that the certificate's profile asks for; null leaves it to this agent's own setting.
      */
-    async stagedCsr(certificateId: string, names: RequestedNames): Promise<string> {
-      const key = await stagedKey(certificateId)
-      const path = csrPath(certificateId)
-      if (existsSync(path)) {
-        const staged = readFileSync(path, "utf8")
-        if (isFor(staged, key, names)) return staged
+    stagedCsr: (certificateId: string, names: RequestedNames, wanted: KeyType | null = null): Promise<string> =>
+      alone(certificateId, async () => {
+        const key = await stagedKey(certificateId, wanted)
+        const path = csrPath(certificateId)
+        if (existsSync(path)) {
+          const staged = readFileSync(path, "utf8")
+          if (isFor(staged, key, names)) return staged
+        }
+        const csrPem = buildCsr({ commonName: names.commonName, sans: [...names.sans], privateKey: key })
+        await replacePrivateFile(path, csrPem)
+        return csrPem
+      }),
+
+    /** Seals the keys that still lie open, where there is a seal. Returns how many there were. */
+    async sealOpenKeys(): Promise<number> {
+      if (seal === null) return 0
+      let sealed = 0
+      for (const name of readdirSync(folder).filter((entry) => keyFile.test(entry))) {
+        const path = join(folder, name)
+        const text = readFileSync(path, "utf8")
+        if (isSealedKey(text)) continue
+        await replacePrivateFile(path, seal.close(readPrivateKey(text)))
+        sealed++
       }
-      const csrPem = buildCsr({ commonName: names.commonName, sans: [...names.sans], privateKey: key })
-      writePrivateFile(path, csrPem)
-      return csrPem
+      return sealed
     },
 
     /** Forgets a refused request. The deployed key stays. */
@@ -87,8 +167,8 @@ export const openKeystore = (folder: string, keyType: KeyType) => {
         if (!existsSync(path)) continue
         found++
         try {
-          const keyPem = readFileSync(path, "utf8")
-          if (keysMatch(readPrivateKey(keyPem), leafDer)) return { slot, keyPem }
+          const key = readKey(path)
+          if (keysMatch(key, leafDer)) return { slot, keyPem: privateKeyPem(key) }
         } catch (error) {
           problems.push(`${path}: ${messageOf(error)}`)
         }
@@ -106,16 +186,20 @@ export const openKeystore = (folder: string, keyType: KeyType) => {
     },
 
     /**
-     * Makes the staged key the current one, once its certificate is deployed. Killed at any point it may be repeated:
-     * until the rename the staged key is still there, after it the certificate matches the current one.
+     * Makes the staged key of a deployed certificate the current one, unless that has happened for another of its targets
+     * meanwhile. Killed at any point it may be repeated: until the rename the staged key is still there, after it the
+     * certificate matches the current one.
      */
-    async promote(certificateId: string): Promise<void> {
-      const current = keyPath(certificateId, "current")
-      if (existsSync(current)) writePrivateFile(keyPath(certificateId, "previous"), readFileSync(current))
-      renameSync(keyPath(certificateId, "next"), current)
-      await syncFolder(folder)
-      rmSync(csrPath(certificateId), { force: true })
-    },
+    promote: (certificateId: string, leafDer: Buffer): Promise<void> =>
+      alone(certificateId, async () => {
+        const next = keyPath(certificateId, "next")
+        if (!existsSync(next) || !keysMatch(readKey(next), leafDer)) return
+        const current = keyPath(certificateId, "current")
+        if (existsSync(current)) await replacePrivateFile(keyPath(certificateId, "previous"), readFileSync(current))
+        await rename(next, current)
+        await syncFolder(folder)
+        rmSync(csrPath(certificateId), { force: true })
+      }),
   }
 }
 

@@ -95,8 +95,10 @@ describe.skipIf(program === null)("NGINX", () => {
     expect(isIdempotent).toBe(false)
     expect(backups).toHaveLength(2)
     await serves(leaf.fingerprint)
-    const result = await probe({ host: "127.0.0.1", port, serverName: "site.example", timeoutMs: 2000 })
-    expect(result.ok && result.served.chainDer.length).toBe(2)
+    await until("the chain comes with it", async () => {
+      const result = await probe({ host: "127.0.0.1", port, serverName: "site.example", timeoutMs: 2000 })
+      return result.ok && result.served.chainDer.length === 2
+    })
     expect((await Bun.file(at("tls/site.key")).stat()).mode & 0o777).toBe(0o600)
     expect((await deploy(leaf)).isIdempotent).toBe(true)
   })

@@ -6,6 +6,7 @@
 import { timingSafeEqual } from "node:crypto"
 import { isIP } from "node:net"
 import { checkServerIdentity, connect, type TLSSocket } from "node:tls"
+import { outboundProxy, tunnel } from "../src/client/outbound-proxy"
 import type { Clock } from "../src/clock"
 import { peerChain } from "../src/connectors/probe"
 import { AppError, messageOf } from "../src/errors"
@@ -19,7 +20,11 @@ const timeoutMs = 10_000
 export const pinnedAuthority = async (server: string, pin: string, clock: Clock): Promise<string> => {
   const url = new URL(server)
   const host = url.hostname.replace(/^\[(.*)\]$/, "$1")
-  const { chain, nameProblem } = await presentedBy(host, url.port === "" ? 443 : Number(url.port))
+  const { chain, nameProblem } = await presentedBy(
+    host,
+    url.port === "" ? 443 : Number(url.port),
+    outboundProxy(url, process.env),
+  )
   const leaf = chain[0]
   const authority = chain.find((der) => isPinned(der, pin))
   if (leaf === undefined || authority === undefined) {
@@ -46,9 +51,15 @@ export const pinnedAuthority = async (server: string, pin: string, clock: Clock)
 const isPinned = (der: Buffer, pin: string): boolean =>
   timingSafeEqual(Buffer.from(fingerprintOf(der), "hex"), Buffer.from(pin, "hex"))
 
-const presentedBy = async (host: string, port: number): Promise<{ chain: Buffer[]; nameProblem: string | null }> => {
+const presentedBy = async (
+  host: string,
+  port: number,
+  proxy: URL | null,
+): Promise<{ chain: Buffer[]; nameProblem: string | null }> => {
   const { promise, resolve, reject } = Promise.withResolvers<TLSSocket>()
-  const socket = connect({ host, port, servername: isIP(host) === 0 ? host : "", rejectUnauthorized: false })
+  const way =
+    proxy === null ? { host, port } : { socket: await tunnel(proxy, host, port, AbortSignal.timeout(timeoutMs)) }
+  const socket = connect({ ...way, servername: isIP(host) === 0 ? host : "", rejectUnauthorized: false })
   const timer = setTimeout(() => reject(new Error(`no TLS handshake within ${timeoutMs / 1000} s`)), timeoutMs)
   socket.once("secureConnect", () => resolve(socket))
   socket.on("error", reject)

@@ -13,8 +13,12 @@ export const pause = async (milliseconds: number, signal: AbortSignal): Promise<
   signal.removeEventListener("abort", end)
 }
 
-/** The wait before the next poll after `failures` failed calls in a row: n units, ten at most. */
-export const backoffMs = (failures: number, unitMs: number): number => Math.min(failures, 10) * unitMs
+/**
+ * The wait before the next call after `failures` failed ones in a row: n units, ten at most, less up to a quarter, so that
+ * agents that lost their server in the same second do not come back in the same second.
+ */
+export const backoffMs = (failures: number, unitMs: number, random: () => number = Math.random): number =>
+  Math.min(failures, 10) * unitMs * (1 - random() / 4)
 
 const attempts = 5
 

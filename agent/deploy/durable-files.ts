@@ -2,13 +2,13 @@
  * File operations of the deploy engine. Whatever is reported as written is on the disk, a reader sees the old file or the
  * new one and never half of either, and a file that is replaced keeps its owner, mode, ACL and security context.
  */
-import { spawnSync } from "node:child_process"
-import { createHash } from "node:crypto"
-import { constants, existsSync, readFileSync } from "node:fs"
+import { createHash, randomBytes } from "node:crypto"
+import { constants, readFileSync } from "node:fs"
 import { type FileHandle, lstat, open, readdir, readFile, realpath, rename, rm } from "node:fs/promises"
 import { basename, dirname, isAbsolute, join } from "node:path"
-import type { PlannedFile } from "../../src/connectors/targets/contract"
+import type { PlannedPlace } from "../../src/connectors/targets/contract"
 import { AppError, messageOf } from "../../src/errors"
+import { copyAttributes } from "./extended-attributes"
 
 export interface PresentFile {
   readonly sha256: string
@@ -97,7 +97,7 @@ export interface NewFile {
 export const createFile = async (path: string, { bytes, mode, owner, like }: NewFile): Promise<void> => {
   const handle = await open(path, "wx", 0o600)
   try {
-    if (like !== null) copyAttributes(like, handle)
+    if (like !== null) await copyAttributes(like, handle)
     if (owner !== null) {
       try {
         await handle.chown(owner.uid, owner.gid)
@@ -115,25 +115,26 @@ export const createFile = async (path: string, { bytes, mode, owner, like }: New
 }
 
 /**
- * There is no call for ACLs and security contexts in the runtime, GNU cp has one. Handles instead of names, so that
- * nobody who may write to the folder can slip another file in. Where cp cannot do it there is nothing to keep.
+ * Writes a file of mode 0600 so that a crash leaves the old one or the new one, never half of either. Durable when it returns. Not
+ * on the event loop: while a disk takes its time, other jobs go on.
  */
-const copyAttributes = (from: string, to: FileHandle): void => {
-  if (process.platform !== "linux") return
-  // Asked for where the kernel has no SELinux, the context makes cp fail.
-  const kinds = existsSync("/sys/fs/selinux/enforce") ? "mode,xattr,context" : "mode,xattr"
-  spawnSync("cp", ["--attributes-only", `--preserve=${kinds}`, "--", from, `/proc/${process.pid}/fd/${to.fd}`], {
-    cwd: "/",
-    stdio: "ignore",
-    timeout: 10_000,
-  })
+export const replacePrivateFile = async (path: string, content: string | Buffer): Promise<void> => {
+  const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`
+  try {
+    await createFile(temporary, { bytes: Buffer.from(content), mode: 0o600, owner: null, like: null })
+    await rename(temporary, path)
+  } catch (error) {
+    await removeIfThere(temporary)
+    throw error
+  }
+  await syncFolder(dirname(path))
 }
 
-/** Copies a file beside itself, for going back. The copy of a key is never world-readable, whatever the key was. */
+/** Copies a file beside itself, for going back. The copy of a key is for its owner alone, whatever the key was. */
 export const backUp = async (path: string, backupPath: string, present: PresentFile, isKey: boolean): Promise<void> => {
   await createFile(backupPath, {
     bytes: await readFile(path),
-    mode: isKey ? present.mode & 0o770 : present.mode,
+    mode: isKey ? present.mode & 0o600 : present.mode,
     owner: { uid: present.uid, gid: present.gid },
     like: path,
   })
@@ -154,14 +155,22 @@ export const restoreFrom = async (
   await syncFolder(dirname(path))
 }
 
-const backupName = (path: string, nanoseconds: string) => `${path}.certctl-bak.${nanoseconds}`
+/** In a folder of their own, backups of files with the same name are told apart by a digest of the path. */
+const backupBase = (path: string, folder: string | undefined) =>
+  folder === undefined || folder === dirname(path)
+    ? path
+    : join(folder, `${basename(path)}.${sha256Of(Buffer.from(path)).slice(0, 12)}`)
+const backupName = (path: string, nanoseconds: string, folder?: string) =>
+  `${backupBase(path, folder)}.certctl-bak.${nanoseconds}`
 const temporaryName = (path: string, nanoseconds: string) => `${path}.certctl-tmp.${nanoseconds}`
 export const besideNames = { backup: backupName, temporary: temporaryName }
 
 const staleAfterMs = 3_600_000
 
 /** Removes all backups of a file but the newest `keep`, and temporary files that a crash left more than an hour ago. */
-export const pruneBeside = async (path: string, keep: number, now: Date): Promise<void> => {
+export const pruneBeside = async (path: string, keep: number, now: Date, backupFolder?: string): Promise<void> => {
+  const base = backupBase(path, backupFolder)
+  if (base !== path) await pruneBeside(base, keep, now)
   const folder = dirname(path)
   const prefix = `${basename(path)}.certctl-`
   const backups: string[] = []
@@ -177,7 +186,7 @@ export const pruneBeside = async (path: string, keep: number, now: Date): Promis
 }
 
 /** Mode and owner of the file to write: what the operator said, else what the replaced file has, else the connector's. */
-export const placementOf = (file: PlannedFile, present: PresentFile | null): Pick<NewFile, "mode" | "owner"> => {
+export const placementOf = (file: PlannedPlace, present: PresentFile | null): Pick<NewFile, "mode" | "owner"> => {
   const keepsMode = present !== null && !(file.isKey && (present.mode & 0o007) !== 0)
   const mode = file.mode ?? (keepsMode ? present.mode : file.defaultMode)
   if (file.isKey && (mode & 0o007) !== 0) {

@@ -6,13 +6,12 @@
  *
  * A failing step undoes those before it, last first.
  */
-import { rename, rm } from "node:fs/promises"
+import { readFile, rename } from "node:fs/promises"
 import { dirname } from "node:path"
 import type { Clock } from "../../src/clock"
 import type { RunCommand } from "../../src/connectors/command"
 import type { ProbeRequest, ProbeResult } from "../../src/connectors/probe"
-import { addressOf } from "../../src/connectors/probe"
-import type { DeployPlan, PlannedFile, PlanStep, ServedEndpoint } from "../../src/connectors/targets/contract"
+import type { DeployPlan, MergedFile, PlannedFile, PlanStep } from "../../src/connectors/targets/contract"
 import { AppError, messageOf } from "../../src/errors"
 import {
   backUp,
@@ -22,14 +21,14 @@ import {
   placementOf,
   presentFile,
   pruneBeside,
-  removeIfThere,
   resolveDestination,
-  restoreFrom,
   sha256Of,
   syncFolder,
 } from "./durable-files"
 import { type Journal, type JournalFile, type JournalStore, journalStore } from "./journal"
 import { withLocks } from "./locks"
+import { endpointsAnswering, proveServed } from "./proof"
+import { goBack, goBackFrom, type Rollback, recoverThese } from "./rollback"
 
 export interface EngineDeps {
   /** Where journals stand while a deployment runs. */
@@ -51,8 +50,6 @@ export interface DeployOutcome {
 }
 
 export type FailedStep = "validate" | "reload" | "verify" | "other"
-/** null: nothing had been changed. */
-export type Rollback = "restored" | "also_failed" | null
 
 /** A deployment that was begun and undone, for those who count such things. */
 export class DeploymentFailure extends AppError {
@@ -84,10 +81,19 @@ export const deployEngine = (deps: EngineDeps) => {
      */
     async deploy(plan: DeployPlan, fingerprint: string): Promise<DeployOutcome> {
       const paths = await resolvePlan(plan)
-      return withLocks([...paths.values()], async () => {
+      return withLocks([...paths.values(), ...(plan.locks ?? [])], async () => {
         await recoverThese(deps, journals, [...paths.values()])
-        const files = await Promise.all(plan.files.map((file) => inspect(file, paths.get(file.path) ?? file.path)))
-        if (await isInPlace(plan, files)) return { isIdempotent: true, backups: [] }
+        if (await plan.isInPlace?.()) return { isIdempotent: true, backups: [] }
+        const real = ({ path }: { path: string }) => paths.get(path) ?? path
+        const merged = await Promise.all((plan.mergedFiles ?? []).map((file) => mergeInto(file, real(file))))
+        const files = await Promise.all([...plan.files, ...merged].map((file) => inspect(file, real(file))))
+        if (
+          plan.isInPlace === undefined &&
+          files.length > 0 &&
+          files.every(({ was, wanted }) => was?.sha256 === wanted)
+        ) {
+          return { isIdempotent: true, backups: [] }
+        }
         return carryOut(deps, journals, clockNanoseconds(), plan, files, fingerprint)
       })
     },
@@ -107,10 +113,11 @@ export const deployEngine = (deps: EngineDeps) => {
 
 /** Destination paths with every link followed. Fails with `validation` when the plan makes no sense. */
 const resolvePlan = async (plan: DeployPlan): Promise<Map<string, string>> => {
-  if (plan.files.length === 0 && plan.steps.length === 0) throw new AppError("validation", "the plan has nothing to do")
+  const files = [...plan.files, ...(plan.mergedFiles ?? [])]
+  if (files.length === 0 && plan.steps.length === 0) throw new AppError("validation", "the plan has nothing to do")
   const paths = new Map<string, string>()
   const taken = new Set<string>()
-  for (const { path } of plan.files) {
+  for (const { path } of files) {
     const real = await resolveDestination(path)
     if (taken.has(real))
       throw new AppError("validation", `${path} is written twice: every file needs a path of its own`)
@@ -120,10 +127,10 @@ const resolvePlan = async (plan: DeployPlan): Promise<Map<string, string>> => {
   return paths
 }
 
-const isInPlace = async (plan: DeployPlan, files: readonly ResolvedFile[]): Promise<boolean> =>
-  plan.isInPlace === undefined
-    ? files.length > 0 && files.every(({ was, wanted }) => was?.sha256 === wanted)
-    : plan.isInPlace()
+const mergeInto = async ({ merge, ...place }: MergedFile, real: string): Promise<PlannedFile> => {
+  const isThere = (await presentFile(real)) !== null
+  return { ...place, bytes: await merge(isThere ? await readFile(real) : null) }
+}
 
 const inspect = async (file: PlannedFile, real: string): Promise<ResolvedFile> => ({
   ...file,
@@ -145,10 +152,10 @@ const carryOut = async (
   const journal: Journal = {
     id,
     address: plan.address,
-    files: files.map(({ real, was, wanted }) => ({
+    files: files.map(({ real, was, wanted, backupFolder }) => ({
       path: real,
       temporary: besideNames.temporary(real, id),
-      backup: besideNames.backup(real, id),
+      backup: besideNames.backup(real, id, backupFolder),
       wanted,
       was,
     })),
@@ -159,25 +166,36 @@ const carryOut = async (
   const begun: PlanStep[] = []
   let failedStep: FailedStep = "other"
   let stepName = "writing the files"
-  try {
-    await writeAll(files, placements, journal.files)
-    for (const step of plan.steps) {
-      stepName = nameOf(step)
-      failedStep = step.kind === "probe" ? "verify" : step.kind === "action" ? "other" : step.kind
-      begun.push(step)
-      if (step.kind === "reload") {
-        journal.reloads.push(step.run)
-        await journals.write(journal)
-      }
-      await perform(deps, step, fingerprint, answering)
-    }
-    stepName = "committing"
-    failedStep = "other"
-    await journals.remove(id)
-  } catch (error) {
+  const undone = async (error: unknown): Promise<DeploymentFailure> => {
     const { state, rollback } = await goBack(deps, journals, journal, begun)
-    throw new DeploymentFailure(`${stepName} failed: ${messageOf(error)}; ${state}`, { failedStep, rollback }, error)
+    const message = `${stepName} failed: ${messageOf(error)}; ${state}`
+    return new DeploymentFailure(message, { failedStep, rollback }, error)
   }
+  try {
+    await writeBeside(files, placements, journal.files)
+  } catch (error) {
+    throw await undone(error)
+  }
+  await withLocks(servicesOf(plan), async () => {
+    try {
+      await swap(journal.files)
+      for (const step of plan.steps) {
+        stepName = nameOf(step)
+        failedStep = step.kind === "probe" ? "verify" : step.kind === "action" ? "other" : step.kind
+        begun.push(step)
+        if (step.kind === "reload") {
+          journal.reloads.push(step.run)
+          await journals.write(journal)
+        }
+        await perform(deps, step, fingerprint, answering)
+      }
+      stepName = "committing"
+      failedStep = "other"
+      await journals.remove(id)
+    } catch (error) {
+      throw await undone(error)
+    }
+  })
 
   // From here on the deployment stands: untidiness is worth a warning, not a failure.
   for (const step of begun) {
@@ -185,9 +203,9 @@ const carryOut = async (
     await step.settle?.().catch((error) => deps.warn(`tidying up after ${step.name}: ${messageOf(error)}`))
   }
   const keep = plan.backupRetention ?? deps.backupRetention
-  for (const { path } of journal.files) {
-    await pruneBeside(path, keep, deps.clock.now()).catch((error) =>
-      deps.warn(`old backups of ${path} could not be removed: ${messageOf(error)}`),
+  for (const { real, backupFolder } of files) {
+    await pruneBeside(real, keep, deps.clock.now(), backupFolder).catch((error) =>
+      deps.warn(`old backups of ${real} could not be removed: ${messageOf(error)}`),
     )
   }
   return {
@@ -209,13 +227,20 @@ const nameOf = (step: PlanStep): string => {
   }
 }
 
+/**
+ * The services a plan has judge or read files, told apart by their commands. Their check looks at all they are configured with,
+ * so one deployment must not see the half-swapped pair of another, nor the bad files that another is about to take back.
+ */
+const servicesOf = ({ steps }: DeployPlan): string[] =>
+  steps.flatMap((step) => (step.kind === "validate" || step.kind === "reload" ? [`service ${step.run.command}`] : []))
+
 /** Everything is on the disk beside its destination before the first rename, so that what can fail has failed by then. */
-const writeAll = async (
+const writeBeside = async (
   files: readonly ResolvedFile[],
   placements: readonly ReturnType<typeof placementOf>[],
   entries: readonly JournalFile[],
 ): Promise<void> => {
-  const folders = new Set(entries.map(({ path }) => dirname(path)))
+  const folders = new Set(entries.flatMap(({ path, backup }) => [dirname(path), dirname(backup)]))
   for (const [index, entry] of entries.entries()) {
     const file = files[index]
     const placement = placements[index]
@@ -228,8 +253,11 @@ const writeAll = async (
     })
   }
   for (const folder of folders) await syncFolder(folder)
+}
+
+const swap = async (entries: readonly JournalFile[]): Promise<void> => {
   for (const { temporary, path } of entries) await rename(temporary, path)
-  for (const folder of folders) await syncFolder(folder)
+  for (const folder of new Set(entries.map(({ path }) => dirname(path)))) await syncFolder(folder)
   // "Delivered" means read back, not sent off.
   for (const { path, wanted } of entries) {
     if ((await presentFile(path))?.sha256 !== wanted)
@@ -245,130 +273,17 @@ const perform = async (
 ): Promise<void> => {
   switch (step.kind) {
     case "validate":
-    case "reload":
       return deps.run(step.run)
+    case "reload":
+      return deps.run(step.run).catch((error) => {
+        if (step.isOptional !== true) throw error
+        deps.warn(`the new files are in place, but the service was not told of them: ${messageOf(error)}`)
+      })
     case "action":
       return step.run()
     case "probe":
       return proveServed(deps, step.endpoint, fingerprint, answering.has(step))
   }
-}
-
-/** An endpoint that is not up proves nothing about a deployment, so it is asked before anything changes. */
-const endpointsAnswering = async (deps: EngineDeps, steps: readonly PlanStep[]): Promise<Set<PlanStep>> => {
-  const answering = new Set<PlanStep>()
-  for (const step of steps) {
-    if (step.kind === "probe" && (await deps.probe(step.endpoint)).ok) answering.add(step)
-  }
-  return answering
-}
-
-const proveServed = async (
-  deps: EngineDeps,
-  endpoint: ServedEndpoint,
-  fingerprint: string,
-  didAnswer: boolean,
-): Promise<void> => {
-  const address = addressOf(endpoint.host, endpoint.port)
-  let problem = ""
-  let delayMs = endpoint.backoffMs
-  for (let attempt = 1; attempt <= endpoint.attempts; attempt++) {
-    const result = await deps.probe(endpoint)
-    if (result.ok && result.served.fingerprint === fingerprint) return
-    problem = result.ok
-      ? `${address} serves ${result.served.fingerprint} instead of ${fingerprint}`
-      : `${address}: ${result.error}`
-    if (attempt < endpoint.attempts) await deps.wait(delayMs)
-    delayMs = Math.min(delayMs * 2, endpoint.maxBackoffMs)
-  }
-  if (didAnswer) throw new AppError("upstream", problem)
-  deps.warn(`${problem}; it did not answer before the deployment either, so the files stay`)
-}
-
-/** Undoes a deployment and says how the host is left, in words too. Never throws. */
-const goBack = async (
-  deps: EngineDeps,
-  journals: JournalStore,
-  journal: Journal,
-  begun: readonly PlanStep[],
-): Promise<{ state: string; rollback: Rollback }> => {
-  const problems: string[] = []
-  for (const step of begun.toReversed()) {
-    if (step.kind !== "action") continue
-    await step.undo().catch((error) => problems.push(`undoing ${step.name}: ${messageOf(error)}`))
-  }
-  try {
-    const repaired = await goBackFrom(deps, journals, journal)
-    if (problems.length === 0) {
-      if (repaired.length === 0) return { state: "nothing was changed", rollback: null }
-      return { state: `the previous files were restored (${repaired.join("; ")})`, rollback: "restored" }
-    }
-  } catch (error) {
-    problems.push(messageOf(error))
-  }
-  const backups = journal.files.filter(({ was }) => was !== null).map(({ backup }) => backup)
-  const state = `rollback failed, somebody has to look: ${problems.join("; ")}; backups: ${backups.join(", ") || "none"}`
-  return { state, rollback: "also_failed" }
-}
-
-const recoverThese = async (deps: EngineDeps, journals: JournalStore, paths: readonly string[]): Promise<void> => {
-  for (const journal of await journals.all()) {
-    if (!journal.files.some(({ path }) => paths.includes(path))) continue
-    for (const line of await goBackFrom(deps, journals, journal)) deps.warn(line)
-  }
-}
-
-/**
- * Brings the files of a journal back and, where the service may have read the new ones, has it read the old ones. May be
- * repeated: what is back already is left alone. The journal goes only when all files are back. Returns what was done.
- */
-const goBackFrom = async (deps: EngineDeps, journals: JournalStore, journal: Journal): Promise<string[]> => {
-  const done: string[] = []
-  const problems: string[] = []
-  for (const entry of journal.files.toReversed()) {
-    try {
-      const line = await restoreOne(entry)
-      if (line !== null) done.push(line)
-    } catch (error) {
-      problems.push(`${entry.path}: ${messageOf(error)}`)
-    }
-  }
-  if (problems.length > 0) throw new AppError("internal", `files could not be restored: ${problems.join("; ")}`)
-
-  for (const reload of journal.reloads) {
-    try {
-      await deps.run(reload)
-      done.push(`${reload.key} ran again`)
-    } catch (error) {
-      // The old files are in place; whether the service took them is what nobody can say now.
-      done.push(`but the service may not have read them: ${messageOf(error)}`)
-    }
-  }
-  for (const { path, temporary, backup, was } of journal.files) {
-    await removeIfThere(temporary)
-    // Where somebody else wrote in between, the backup is the only copy of what stood there before us.
-    if ((await presentFile(path))?.sha256 === was?.sha256) await removeIfThere(backup)
-  }
-  await journals.remove(journal.id)
-  return done
-}
-
-/** What was done to one file, or null when it is as it was. */
-const restoreOne = async ({ path, temporary, backup, wanted, was }: JournalFile): Promise<string | null> => {
-  const now = await presentFile(path)
-  if (now?.sha256 === was?.sha256 && now?.mode === was?.mode && now?.uid === was?.uid && now?.gid === was?.gid) {
-    return null
-  }
-  if (now !== null && now.sha256 !== wanted) {
-    return `${path} was changed by somebody else meanwhile and was left as it is`
-  }
-  if (was === null) {
-    await rm(path, { force: true })
-    await syncFolder(dirname(path))
-    return `${path} removed`
-  }
-  await restoreFrom(backup, path, temporary, was)
-  return `${path} restored`
 }
 
 /** Nineteen digits that only grow: they order backups by age, and two in the same millisecond differ. */

@@ -6,9 +6,8 @@
 import { mkdir, readdir, readFile, rm } from "node:fs/promises"
 import { join } from "node:path"
 import * as v from "valibot"
-import { writePrivateFile } from "../../src/data-directory"
 import { AppError } from "../../src/errors"
-import { syncFolder } from "./durable-files"
+import { replacePrivateFile, syncFolder } from "./durable-files"
 
 const Present = v.object({ sha256: v.string(), mode: v.number(), uid: v.number(), gid: v.number() })
 
@@ -41,13 +40,19 @@ const namesIn = (folder: string): Promise<string[]> =>
     throw error
   })
 
+const textOf = (path: string): Promise<string | null> =>
+  readFile(path, "utf8").catch((error) => {
+    if (error.code === "ENOENT") return null
+    throw error
+  })
+
 export const journalStore = (folder: string) => {
   const pathOf = (id: string) => join(folder, `${id}.json`)
   return {
     /** Durable when it returns. */
     async write(journal: Journal): Promise<void> {
       await mkdir(folder, { recursive: true, mode: 0o700 })
-      writePrivateFile(pathOf(journal.id), JSON.stringify(journal))
+      await replacePrivateFile(pathOf(journal.id), JSON.stringify(journal))
     },
 
     /** Durable when it returns: from here on the deployment counts as done, or as undone. */
@@ -67,7 +72,10 @@ export const journalStore = (folder: string) => {
     async all(): Promise<Journal[]> {
       const journals: Journal[] = []
       for (const name of (await namesIn(folder)).filter((entry) => /^\d{19}\.json$/.test(entry)).sort()) {
-        const parsed = v.safeParse(Journal, parseJson(await readFile(join(folder, name), "utf8")))
+        const text = await textOf(join(folder, name))
+        // Its deployment ended just now.
+        if (text === null) continue
+        const parsed = v.safeParse(Journal, parseJson(text))
         if (!parsed.success) throw new AppError("internal", `deployment journal ${join(folder, name)} cannot be read`)
         journals.push(parsed.output)
       }

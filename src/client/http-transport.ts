@@ -4,6 +4,7 @@
  */
 import { rootCertificates } from "node:tls"
 import { AppError, messageOf } from "../errors"
+import { outboundProxy } from "./outbound-proxy"
 
 export interface TransportOptions {
   /** As `serverUrl` returns it. */
@@ -46,6 +47,8 @@ export interface ApiResponse {
   readonly bytes: Buffer
   /** `bytes` as UTF-8. */
   readonly text: string
+  /** The server's clock, to the second; null when it does not say. */
+  readonly date: Date | null
   /** From Retry-After; null when there is none. */
   readonly retryAfterMs: number | null
 }
@@ -71,6 +74,9 @@ const tlsOptions = (trust: Trust) => {
 export const httpTransport = (options: TransportOptions): Transport => {
   const tls = tlsOptions(options.trust)
   const maxBodyBytes = options.maxBodyBytes ?? 10 * 1024 * 1024
+  const proxy = outboundProxy(new URL(options.server), process.env)
+  // The runtime reads the same variables by itself and knows fewer exceptions; false, which its types leave out, keeps it from that.
+  const way = (proxy === null ? false : proxy.href) as string
   return async ({ method, path, query = {}, json, timeoutMs = options.timeoutMs ?? 30_000, signal }) => {
     const url = new URL(options.server + path)
     for (const [name, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(name, value)
@@ -90,6 +96,7 @@ export const httpTransport = (options: TransportOptions): Transport => {
         redirect: "manual",
         signal: signal === undefined ? limit : AbortSignal.any([limit, signal]),
         tls,
+        proxy: way,
       })
       const bytes = await boundedBytes(response, maxBodyBytes)
       return {
@@ -98,13 +105,14 @@ export const httpTransport = (options: TransportOptions): Transport => {
         contentType: (response.headers.get("content-type") ?? "").split(";")[0]?.trim() ?? "",
         bytes,
         text: bytes.toString("utf8"),
+        date: dateIn(response.headers.get("date")),
         retryAfterMs: retryAfterIn(response.headers.get("retry-after")),
       }
     } catch (error) {
       if (error instanceof AppError) throw error
-      throw new AppError("unavailable", `${method} ${options.server}${path}: ${connectionProblem(error, timeoutMs)}`, {
-        cause: error,
-      })
+      const through = proxy === null ? "" : ` (through the proxy ${proxy.host})`
+      const words = `${method} ${options.server}${path}: ${connectionProblem(error, timeoutMs)}${through}`
+      throw new AppError("unavailable", words, { cause: error })
     }
   }
 }
@@ -133,6 +141,11 @@ const boundedBytes = async (response: Response, maxBytes: number): Promise<Buffe
 /** Seconds, or an HTTP date, which is not worth a clock: null. */
 const retryAfterIn = (header: string | null): number | null =>
   header !== null && /^\d{1,6}$/.test(header) ? Number(header) * 1000 : null
+
+const dateIn = (header: string | null): Date | null => {
+  const date = new Date(header ?? "")
+  return Number.isNaN(date.getTime()) ? null : date
+}
 
 const connectionProblem = (error: unknown, timeoutMs: number): string => {
   const name = error instanceof Error ? error.name : ""

@@ -2,8 +2,10 @@
 
 import { agentProcess } from "../../agent/agent"
 import { type AgentFlags, agentConfig, withFlags } from "../../agent/agent.config"
+import { systemClock } from "../clock"
 import { type Env, environmentReader } from "../config/environment"
 import { configureLogging, logger } from "../logging"
+import { print } from "./output"
 
 export { type JoinOptions, joinAgent } from "../../agent/join"
 
@@ -34,4 +36,25 @@ export const runAgent = async (env: Env, flags: AgentFlags = {}): Promise<number
     process.off("SIGINT", end)
   }
   return 0
+}
+
+const marks = { ok: "ok  ", warn: "warn", fail: "FAIL", skip: "-   " } as const
+
+/** Prints one line for each thing an agent needs; the exit code is 1 when one of them fails. */
+export const examineAgent = async (
+  env: Env,
+  flags: AgentFlags & { readonly targetConfig?: readonly string[]; readonly json?: boolean },
+): Promise<number> => {
+  // Not with the agent, which runs for months without it.
+  const { examine } = await import("../../agent/doctor")
+  const findings = await examine({
+    env: withFlags(env, flags),
+    clock: systemClock,
+    targetConfigs: flags.targetConfig ?? [],
+  })
+  const lines = findings.map(({ check, status, detail, help }) =>
+    `${marks[status]}  ${check.padEnd(15)} ${detail}${help === undefined ? "" : ` -- ${help}`}`.replaceAll("\n", " "),
+  )
+  print(flags.json === true ? JSON.stringify(findings, null, 2) : lines.join("\n"))
+  return findings.some(({ status }) => status === "fail") ? 1 : 0
 }

@@ -5,7 +5,7 @@ import { AppError, messageOf } from "../errors"
 import { addAgents } from "./agents"
 import { addApprovals } from "./approvals"
 import { addCerts } from "./certs"
-import { type Cli, type ExitCode, UsageError, wholeNumber, withGlobalOptions } from "./cli"
+import { type Cli, collected, type ExitCode, UsageError, wholeNumber, withGlobalOptions } from "./cli"
 import { addImport } from "./import"
 import { addIntermediates } from "./intermediates"
 import { addJobs } from "./jobs"
@@ -76,6 +76,20 @@ const addAgent = (program: Command, { env, finish }: Cli): void => {
       const joined = await joinAgent({ ...program.opts(), ...agent.opts(), ...flags, token, env })
       process.stdout.write(`joined ${joined.server} as ${joined.agent_id}\n`)
     })
+  agent
+    .command("doctor")
+    .description("look at all that the agent of this host needs, and say what is wrong and what helps; changes nothing")
+    .option(
+      "--target-config <file>",
+      "a target's type and config as JSON, checked on this host; may be repeated",
+      collected,
+    )
+    .option("--json", "the findings as JSON")
+    .action(async (flags: { targetConfig?: readonly string[]; json?: true }) =>
+      finish(
+        exitCode(await (await import("./agent")).examineAgent(env, { ...program.opts(), ...agent.opts(), ...flags })),
+      ),
+    )
 }
 
 const addMigrate = (program: Command, { env, finish }: Cli): void => {

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test"
-import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import fc from "fast-check"
-import { commandProblem, commandRunner, splitCommand } from "./command"
+import { commandChecker, commandProblem, commandRunner, splitCommand } from "./command"
 
 const run = (command: string, allowedPrograms: string[] = [], timeoutMs?: number) =>
   commandRunner({ allowedPrograms, ...(timeoutMs === undefined ? {} : { timeoutMs }) })({
@@ -133,4 +133,21 @@ describe("a failed command", () => {
       expect(error).not.toContain("hunter2")
       expect(error).not.toContain("HOME=")
     }))
+})
+
+test("the check of a command says why it could not be started, and starts nothing", () => {
+  const folder = mkdtempSync(join(tmpdir(), "certctl-command-"))
+  const check = (command: string, allowedPrograms: string[] = []) =>
+    commandChecker({ allowedPrograms })({ key: "reload_command", command })
+  const marker = join(folder, "started")
+  check(`touch ${marker}`)
+  check("true", ["true"])
+  expect(existsSync(marker)).toBe(false)
+  writeFileSync(join(folder, "plain"), "no program")
+  expect(() => check(`${folder}/plain`)).toThrow(`reload_command: ${folder}/plain is no program of this host`)
+  expect(() => check(`${folder}/missing`)).toThrow("is no program of this host")
+  expect(() => check("no-such-program")).toThrow("reload_command: program no-such-program was not found")
+  expect(() => check("true", ["false"])).toThrow("CERTCTL_AGENT_ALLOWED_COMMANDS")
+  expect(() => check("true; id")).toThrow("reload_command must be")
+  rmSync(folder, { recursive: true })
 })

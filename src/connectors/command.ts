@@ -80,3 +80,12 @@ export const commandRunner = (rules: CommandRules) => {
 }
 
 export type RunCommand = ReturnType<typeof commandRunner>
+
+/** Returns a function that fails with `validation` when a command could not be started on this host. It starts nothing. */
+export const commandChecker =
+  (rules: CommandRules) =>
+  ({ key, command }: NamedCommand): void => {
+    const [program] = splitCommand({ key, command })
+    const path = resolveProgram(key, program, rules)
+    if (Bun.which(path) === null) throw new AppError("validation", `${key}: ${path} is no program of this host`)
+  }

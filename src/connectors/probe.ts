@@ -3,9 +3,10 @@
  * is an observation, whether it is a good certificate is for the caller to say.
  */
 import { createHash, X509Certificate } from "node:crypto"
-import { isIP } from "node:net"
+import { isIP, connect as openConnection, type Socket } from "node:net"
 import { connect, type PeerCertificate, type TLSSocket } from "node:tls"
 import { messageOf } from "../errors"
+import { askForTls } from "./start-tls"
 
 /** Protocols that begin in clear and change to TLS on the same connection. */
 export const startTlsProtocols = ["smtp", "imap", "pop3", "ldap", "postgres"] as const
@@ -19,7 +20,7 @@ export interface ProbeRequest {
   readonly serverName?: string
   /** Spoken before the handshake; left out, TLS begins at once. */
   readonly startTls?: StartTls
-  /** Covers name lookup, connection and handshake together. */
+  /** Covers name lookup, connection, prologue and handshake together. */
   readonly timeoutMs: number
   readonly signal?: AbortSignal
 }
@@ -65,40 +66,56 @@ const handshake = ({
   host,
   port,
   serverName,
+  startTls,
   timeoutMs,
   signal,
 }: ProbeRequest): Promise<ServedCertificate | string> => {
   const { promise, resolve } = Promise.withResolvers<ServedCertificate | string>()
   const name = serverName ?? host
-  const socket = connect({
-    host,
-    port,
-    servername: isIP(name) === 0 ? name : "",
-    rejectUnauthorized: false,
-    minVersion: "TLSv1",
-    checkServerIdentity: () => undefined,
-  })
+  let plain: Socket | null = null
+  let secure: TLSSocket | null = null
+  let isOver = false
   const fail = (reason: string) => {
     try {
-      resolve(certificateOf(socket) ?? reason)
+      resolve((secure === null ? null : certificateOf(secure)) ?? reason)
     } catch (error) {
       resolve(`the server's certificate cannot be read: ${messageOf(error)}`)
     }
+  }
+  const beginTls = () => {
+    if (isOver) return
+    secure = connect({
+      ...(plain === null ? { host, port } : { socket: plain }),
+      servername: isIP(name) === 0 ? name : "",
+      rejectUnauthorized: false,
+      minVersion: "TLSv1",
+      checkServerIdentity: () => undefined,
+    })
+    secure.once("secureConnect", () => fail("the server sent no certificate"))
+    // A server that demands a client certificate (TLS 1.2) fails the handshake after it has shown its own.
+    secure.on("error", (error) => fail(messageOf(error)))
+    secure.once("close", () => fail("the server closed the connection during the handshake"))
   }
   const timer = setTimeout(() => fail(`no TLS handshake within ${timeoutMs / 1000} s`), timeoutMs)
   const onAbort = () => resolve("the probe was cancelled")
   signal?.addEventListener("abort", onAbort, { once: true })
   if (signal?.aborted) onAbort()
 
-  socket.once("secureConnect", () => fail("the server sent no certificate"))
-  // A server that demands a client certificate (TLS 1.2) fails the handshake after it has shown its own.
-  socket.on("error", (error) => fail(messageOf(error)))
-  socket.once("close", () => fail("the server closed the connection during the handshake"))
+  if (startTls === undefined) {
+    beginTls()
+  } else {
+    plain = openConnection({ host, port })
+    // Errors after the prologue reach us through the TLS socket; this one keeps a late one from ending the process.
+    plain.on("error", (error) => fail(messageOf(error)))
+    askForTls(plain, startTls).then(beginTls, (error) => fail(messageOf(error)))
+  }
 
   return promise.finally(() => {
+    isOver = true
     clearTimeout(timer)
     signal?.removeEventListener("abort", onAbort)
-    socket.destroy()
+    secure?.destroy()
+    plain?.destroy()
   })
 }
 

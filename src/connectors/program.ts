@@ -50,7 +50,8 @@ export const programStarter =
     // A process group of its own, so that the limit ends what the program started too.
     const child = spawn(program, [...call.args], {
       cwd: "/",
-      detached: true,
+      detached: process.platform !== "win32",
+      windowsHide: true,
       stdio: [call.input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
       env: { PATH, LANG: "C.UTF-8", ...call.env },
     })
@@ -105,6 +106,13 @@ export type StartProgram = ReturnType<typeof programStarter>
 
 const killGroup = (pid: number | undefined): void => {
   if (pid === undefined) return
+  if (process.platform === "win32") {
+    // No groups to be killed there: taskkill follows the tree. Where it is missing the child alone is ended.
+    spawn("taskkill", ["/T", "/F", "/PID", String(pid)], { stdio: "ignore", windowsHide: true }).on("error", () => {
+      process.kill(pid, "SIGKILL")
+    })
+    return
+  }
   try {
     process.kill(-pid, "SIGKILL")
   } catch (error) {

@@ -128,6 +128,13 @@ export const keyFacts = (key: KeyObject | Buffer): KeyFacts => {
   throw unsupported(algorithm === "ECDSA" ? "an ECDSA key on another curve" : algorithm)
 }
 
+/** The type that makes keys like this one; null for a size that none of them has. Throws `validation` for other kinds of keys. */
+export const keyTypeOf = (key: KeyObject): KeyType | null => {
+  const { algorithm, size } = factsOfKeyObject(key)
+  const name = algorithm === "ECDSA" ? `ecdsa-p${size}` : algorithm === "RSA" ? `rsa-${size}` : "ed25519"
+  return keyTypes.find((type) => type === name) ?? null
+}
+
 /** The DER SubjectPublicKeyInfo of a private or public key. */
 export const spkiOf = (key: KeyObject): Buffer =>
   (key.type === "private" ? createPublicKey(key) : key).export({ type: "spki", format: "der" })

@@ -2,8 +2,9 @@
 import { mkdirSync } from "node:fs"
 import { join } from "node:path"
 import { type DeployOutcome, deployEngine } from "../../agent/deploy/engine"
+import { checkPlace } from "../../agent/deploy/place-check"
 import { systemClock } from "../clock"
-import { commandRunner } from "../connectors/command"
+import { commandChecker, commandRunner } from "../connectors/command"
 import { probe } from "../connectors/probe"
 import { programStarter } from "../connectors/program"
 import type { Material, TargetDefinition, TargetDeps } from "../connectors/targets/contract"
@@ -13,6 +14,8 @@ export const testTargetDeps = (folder: string, changes: Partial<TargetDeps> = {}
   clock: systemClock,
   hasSystemd: false,
   run: commandRunner({ allowedPrograms: [] }),
+  checkCommand: commandChecker({ allowedPrograms: [] }),
+  checkPlace,
   start: programStarter({}),
   stateFolder: folder,
   warn: () => undefined,

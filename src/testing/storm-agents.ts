@@ -24,6 +24,7 @@ const transportOver =
       contentType: (response.headers.get("content-type") ?? "").split(";")[0] ?? "",
       bytes,
       text: bytes.toString(),
+      date: null,
       retryAfterMs: retryAfter === null ? null : Number(retryAfter) * 1000,
     }
   }

@@ -10,7 +10,7 @@ const daysIn = (text: string): string[] =>
     .split(",")
     .flatMap((part) => {
       if (part === "daily") return [...weekdays]
-      const [first, last] = part.split("-").map((name) => weekdays.findIndex((day) => day === name))
+      const [first, last] = part.split("-").map((name) => (weekdays as readonly string[]).indexOf(name))
       if (first === undefined || last === undefined || first < 0 || last < 0) return part === "" ? [] : [part]
       const length = ((last - first + 7) % 7) + 1
       return Array.from({ length }, (_, index) => weekdays[(first + index) % 7] ?? "mon")
@@ -28,7 +28,7 @@ export const windowsIn = (lines: readonly string[]): { days: string[]; from: str
 
 const daysText = (days: Window["days"]): string => {
   if (days.length === weekdays.length) return "daily"
-  const first = weekdays.findIndex((day) => day === days[0])
+  const first = days[0] === undefined ? -1 : weekdays.indexOf(days[0])
   const isRun = days.length > 2 && days.every((day, index) => day === weekdays[first + index])
   return isRun ? `${days[0]}-${days.at(-1)}` : days.join(",")
 }

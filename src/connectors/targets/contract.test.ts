@@ -1,6 +1,7 @@
 /** What holds for every target connector, whichever is added next. */
 import { describe, expect, test } from "bun:test"
 import * as v from "valibot"
+import { testAuthority, testLeaf } from "../../../agent/agent-server.fake"
 import { testTargetDeps } from "../../testing/deploying"
 import { fieldsOf, optionalSecret, parseConfig, secret, secretKeysOf } from "../config"
 import { targetConnector, targetConnectors } from "./catalog"
@@ -39,13 +40,17 @@ for (const connector of targetConnectors) {
     })
 
     test("plans the same files for the same material", async () => {
-      const material = { certificateId: "mc", jobId: "job", certPem: "L\n", chainPem: "C\n", keyPem: "K\n" }
+      const authority = await testAuthority()
+      const { certPem, keyPem } = await testLeaf(authority, ["site.example"])
+      const material = { certificateId: "mc", jobId: "job", certPem, chainPem: authority.certPem, keyPem }
       const target = connector.open(connector.example, deps)
       const [one, two] = [await target.plan(material), await target.plan(material)]
       expect(one.files).toEqual(two.files)
-      expect(one.files.length + one.steps.length).toBeGreaterThan(0)
+      const places = (plan: typeof one) => (plan.mergedFiles ?? []).map(({ merge: _, ...place }) => place)
+      expect(places(one)).toEqual(places(two))
+      expect(one.files.length + places(one).length + one.steps.length).toBeGreaterThan(0)
       for (const { bytes, isKey, defaultMode } of one.files) {
-        if (Buffer.from(bytes).includes("K\n")) expect([isKey, defaultMode & 0o007]).toEqual([true, 0])
+        if (Buffer.from(bytes).includes(keyPem.trimEnd())) expect([isKey, defaultMode & 0o007]).toEqual([true, 0])
       }
     })
   })

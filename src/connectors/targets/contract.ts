@@ -32,6 +32,20 @@ export interface PlannedFile {
   readonly owner?: { readonly user: string; readonly group: string }
   /** Users of whom the first that exists on the host owns a new file. */
   readonly defaultUsers?: readonly string[]
+  /** Where its backups are kept; the file's own folder when left out. */
+  readonly backupFolder?: string
+}
+
+/** Where a file goes and whose it becomes, before there is anything to write. */
+export type PlannedPlace = Omit<PlannedFile, "bytes">
+
+/** A file that is never the same twice, or in which others keep things too. */
+export interface MergedFile extends PlannedPlace {
+  /**
+   * Makes the new bytes from those that are there (null: no file yet). Called before anything is written, once the plan is
+   * found not to be in place and while nobody else deploys to the path.
+   */
+  merge(current: Uint8Array | null): Promise<Uint8Array>
 }
 
 /** A command of the operator and the configuration key it came from, which errors name. */
@@ -62,7 +76,12 @@ export type PlanStep =
   /** Judges the new files before anybody uses them. Has no effect of its own, so nothing is undone for it. */
   | { readonly kind: "validate"; readonly run: ConfiguredCommand }
   /** Makes the service read the files. Undone by running it again after the old files are back. */
-  | { readonly kind: "reload"; readonly run: ConfiguredCommand }
+  | {
+      readonly kind: "reload"
+      readonly run: ConfiguredCommand
+      /** The service takes the files up by itself sooner or later: a failure is a warning, and the files stay. */
+      readonly isOptional?: boolean
+    }
   /** The endpoint must serve the new leaf. Says nothing when it did not answer before the deployment either. */
   | { readonly kind: "probe"; readonly endpoint: ServedEndpoint }
   | PlannedAction
@@ -89,6 +108,10 @@ export interface DeployPlan {
   readonly deploymentId: string
   /** Replaced together, all or none, in this order. */
   readonly files: readonly PlannedFile[]
+  /** Replaced together with them, after them. A plan that has some says by `isInPlace` when there is nothing to do. */
+  readonly mergedFiles?: readonly MergedFile[]
+  /** What else is changed, as unique names: two deployments that share one run one after the other. */
+  readonly locks?: readonly string[]
   readonly steps: readonly PlanStep[]
   /**
    * Whether the certificate is in place already, so that nothing is written and nothing reloaded. Decides in place of
@@ -111,6 +134,10 @@ export interface TargetDeps {
   readonly hasSystemd: boolean
   /** Runs a command of the operator without a shell; throws AppError with its output when it fails. */
   run(command: ConfiguredCommand): Promise<void>
+  /** Throws why a command of the operator could not be started on this host. Starts nothing. */
+  checkCommand(command: ConfiguredCommand): void
+  /** Throws why a file could not be written or replaced at a place. What it tries it takes away again. */
+  checkPlace(place: PlannedPlace): Promise<void>
   /** Starts a program by its argument list; throws AppError with its output when it fails. */
   start: StartProgram
   /** What connectors keep on this host between deployments (known host keys). Exists, 0700. */

@@ -9,14 +9,43 @@ import { startTlsProtocols } from "../probe"
 import type { PlannedFile, PlanStep } from "./contract"
 import { endpointIn } from "./endpoint"
 
+const longestPath = 4096
+/** Leaves room for what backups add to a name, which a file system limits to 255 bytes. */
+const longestName = 200
+
 /** An absolute path without `..`: what is checked is what is written. */
 export const absolutePath = () =>
+  v.pipe(
+    absoluteFolder(),
+    v.check((path) => !path.endsWith("/"), "must name a file, not a folder"),
+  )
+
+/** A path that may be left empty, which is to leave it out. */
+export const pathOrNone = () =>
+  v.pipe(
+    v.union([v.literal(""), absolutePath()]),
+    v.transform((path) => (path === "" ? undefined : path)),
+  )
+
+/** A folder, with or without a slash at its end. */
+export const absoluteFolder = () =>
   v.pipe(
     v.string(),
     v.startsWith("/", "must be an absolute path"),
     v.check((path) => !path.includes("\0"), "must not contain NUL"),
     v.check((path) => !path.split("/").includes(".."), "must not contain .. segments"),
-    v.check((path) => !path.endsWith("/"), "must name a file, not a folder"),
+    v.check((path) => Buffer.byteLength(path) <= longestPath, `must be at most ${longestPath} bytes`),
+  )
+
+/** A file's name inside a folder that another key names. */
+export const fileName = () =>
+  v.pipe(
+    v.string(),
+    v.nonEmpty("must not be empty"),
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
+    v.regex(/^[^/\\\u0000-\u001f\u007f]*$/, "must be a file name without separators and control characters"),
+    v.check((name) => name !== "." && name !== "..", "must name a file"),
+    v.check((name) => Buffer.byteLength(name) <= longestName, `must be at most ${longestName} bytes`),
   )
 
 /** A program and its arguments; the rules are those of the runner, so a bad one is refused before it reaches an agent. */
@@ -47,35 +76,44 @@ const account = v.union([
 
 const ownerWords = "Name or number; owner and group are given together"
 
-/** The mode and owner keys of certificate, chain and key files. */
-export const fileModeFields = {
-  cert_file_mode: field(
-    v.optional(fileMode),
-    "Certificate mode",
-    'Octal, as in "0644"; else that of the replaced file',
-  ),
+const keyMode = v.pipe(
+  fileMode,
+  v.check((mode) => (modeOf(mode) & 0o007) === 0, "must not let everybody on the host use the key"),
+)
+const openModeWords = 'Octal, as in "0644"; else that of the replaced file'
+const keyModeWords = 'Octal, as in "0600"; else that of the replaced file'
+
+/** The mode and owner keys of a certificate file. */
+export const certFileFields = {
+  cert_file_mode: field(v.optional(fileMode), "Certificate mode", openModeWords),
   cert_file_owner: field(v.optional(account), "Certificate owner", ownerWords),
   cert_file_group: field(v.optional(account), "Certificate group", ownerWords),
-  chain_file_mode: field(v.optional(fileMode), "Chain mode", 'Octal, as in "0644"; else that of the replaced file'),
+}
+
+/** Those of a file with the rest of the chain. */
+export const chainFileFields = {
+  chain_file_mode: field(v.optional(fileMode), "Chain mode", openModeWords),
   chain_file_owner: field(v.optional(account), "Chain owner", ownerWords),
   chain_file_group: field(v.optional(account), "Chain group", ownerWords),
-  key_file_mode: field(
-    v.optional(
-      v.pipe(
-        fileMode,
-        v.check((mode) => (modeOf(mode) & 0o007) === 0, "must not let everybody on the host use the key"),
-      ),
-    ),
-    "Key mode",
-    'Octal, as in "0600"; else that of the replaced file',
-  ),
+}
+
+/** Those of a key file. */
+export const keyFileFields = {
+  key_file_mode: field(v.optional(keyMode), "Key mode", keyModeWords),
   key_file_owner: field(v.optional(account), "Key owner", ownerWords),
   key_file_group: field(v.optional(account), "Key group", ownerWords),
 }
 
+/** Those of one file that holds everything, the key included. */
+export const pemFileFields = {
+  pem_file_mode: field(v.optional(keyMode), "File mode", keyModeWords),
+  pem_file_owner: field(v.optional(account), "File owner", ownerWords),
+  pem_file_group: field(v.optional(account), "File group", ownerWords),
+}
+
 const seconds = (smallest: number) => v.pipe(v.number(), v.minValue(smallest, `must be at least ${smallest} seconds`))
 /** `"10s"`, `"500ms"`, `"2m"` or a number of seconds, as seconds. */
-const durationSeconds = v.pipe(
+export const durationSeconds = v.pipe(
   v.union([
     v.number(),
     v.pipe(
@@ -134,7 +172,7 @@ export const proofFields = {
   ),
 }
 
-interface ProofConfig {
+export interface ProofConfig {
   readonly post_deploy_verify?: { readonly enabled: boolean; readonly timeout: number } | undefined
   readonly post_deploy_verify_attempts: number
   readonly post_deploy_verify_backoff: number
@@ -142,8 +180,11 @@ interface ProofConfig {
 }
 
 /** The probe step, where the configuration names an endpoint and does not switch the proof off. */
-export const proofSteps = (config: ProofConfig & Readonly<Record<string, unknown>>): PlanStep[] => {
-  const endpoint = endpointIn(config)
+export const proofSteps = (
+  config: ProofConfig & Readonly<Record<string, unknown>>,
+  isManagedRemotely = false,
+): PlanStep[] => {
+  const endpoint = endpointIn(config, isManagedRemotely)
   if (endpoint === null || config.post_deploy_verify?.enabled === false) return []
   return [
     {
@@ -175,7 +216,7 @@ export const placement = (
 
 /** Whether owner and group of every file come together. Pipe it onto the whole configuration object with the words below. */
 export const ownersAreComplete = (config: Readonly<Record<string, unknown>>): boolean =>
-  ["cert", "chain", "key"].every(
+  ["cert", "chain", "key", "pem"].every(
     (file) => (config[`${file}_file_owner`] === undefined) === (config[`${file}_file_group`] === undefined),
   )
 

@@ -1,18 +1,19 @@
 /** NGINX: certificate, chain and key as PEM files, judged by `nginx -t`, taken up by a reload without dropped connections. */
 import * as v from "valibot"
 import { field } from "../config"
-import { defineTarget, type PlannedFile } from "./contract"
+import { defineTarget } from "./contract"
 import {
   absolutePath,
+  certFileFields,
+  chainFileFields,
   commandLine,
-  fileModeFields,
+  keyFileFields,
   ownersAreComplete,
   ownersIncomplete,
-  placement,
+  pathOrNone,
   proofFields,
-  proofSteps,
-  retentionIn,
 } from "./file-target"
+import { certChainKey, pemTarget } from "./pem-target"
 
 /** Debian's and the vendor's packages name the worker user differently. */
 const nginxUsers = ["nginx", "www-data"]
@@ -25,12 +26,12 @@ export const nginx = defineTarget({
     v.looseObject({
       cert_path: field(absolutePath(), "Certificate file", "What ssl_certificate names"),
       chain_path: field(
-        v.optional(absolutePath()),
+        v.optional(pathOrNone()),
         "Chain file",
         "Takes the chain alone; left out, the chain follows the leaf in the certificate file, where NGINX looks for it",
       ),
       key_path: field(
-        v.optional(absolutePath()),
+        v.optional(pathOrNone()),
         "Key file",
         "What ssl_certificate_key names; left out, no key is written",
       ),
@@ -44,7 +45,9 @@ export const nginx = defineTarget({
         "Check command",
         "Judges the new files before the reload",
       ),
-      ...fileModeFields,
+      ...certFileFields,
+      ...chainFileFields,
+      ...keyFileFields,
       ...proofFields,
     }),
     v.check((config) => ownersAreComplete(config), ownersIncomplete),
@@ -55,52 +58,18 @@ export const nginx = defineTarget({
     verify_host: "www.example.com",
   },
 
-  connect(config, { clock, hasSystemd, run }) {
-    const validate = { key: "validate_command", command: config.validate_command }
-    const reload = {
-      key: "reload_command",
-      command: config.reload_command ?? (hasSystemd ? "systemctl reload nginx" : "nginx -s reload"),
-    }
-    return {
-      plan({ certPem, chainPem, keyPem }) {
-        const file = (path: string, pem: string): Pick<PlannedFile, "path" | "bytes" | "defaultUsers"> => ({
-          path,
-          bytes: Buffer.from(pem),
-          defaultUsers: nginxUsers,
-        })
-        const files: PlannedFile[] = [
-          {
-            ...file(config.cert_path, config.chain_path === undefined ? certPem + chainPem : certPem),
-            ...placement(config.cert_file_mode, config.cert_file_owner, config.cert_file_group),
-            isKey: false,
-            defaultMode: 0o644,
-          },
-        ]
-        if (config.chain_path !== undefined) {
-          files.push({
-            ...file(config.chain_path, chainPem),
-            ...placement(config.chain_file_mode, config.chain_file_owner, config.chain_file_group),
-            isKey: false,
-            defaultMode: 0o644,
-          })
-        }
-        if (config.key_path !== undefined) {
-          files.push({
-            ...file(config.key_path, keyPem),
-            ...placement(config.key_file_mode, config.key_file_owner, config.key_file_group),
-            isKey: true,
-            defaultMode: 0o600,
-          })
-        }
-        return {
-          address: config.cert_path,
-          deploymentId: `nginx-${Math.floor(clock.now().getTime() / 1000)}`,
-          files,
-          steps: [{ kind: "validate", run: validate }, { kind: "reload", run: reload }, ...proofSteps(config)],
-          backupRetention: retentionIn(config.backup_retention),
-        }
+  connect(config, deps) {
+    const { cert, chain, key } = certChainKey(config, nginxUsers)
+    const reload = config.reload_command ?? (deps.hasSystemd ? "systemctl reload nginx" : "nginx -s reload")
+    return pemTarget(
+      {
+        product: "nginx",
+        files: [cert, ...chain, ...key],
+        validate: { key: "validate_command", command: config.validate_command },
+        reload: { key: "reload_command", command: reload },
+        config,
       },
-      check: () => run(validate),
-    }
+      deps,
+    )
   },
 })
