@@ -6,6 +6,7 @@ import { createDecipheriv, createHash, pbkdf2Sync } from "node:crypto"
 import { AppError, messageOf } from "../errors"
 import { berToDer } from "./ber"
 import { contextTag, DerReader, readOid, readSequence, readSmallInteger, tags } from "./der.reader"
+import { derivePkcs12, pkcs12Purposes } from "./pkcs12-derivation"
 
 const what = "key store"
 const data = "1.2.840.113549.1.7.1"
@@ -135,8 +136,12 @@ const keyFor = (algorithm: DerReader, password: string): { cipher: string; key: 
   if (type === sha1TripleDes) {
     const salt = parameters.next(tags.octetString).content
     const rounds = roundsIn(parameters)
-    const derived = (purpose: number, length: number) => pkcs12Key(password, salt, rounds, purpose, length)
-    return { cipher: "des-ede3-cbc", key: derived(1, 24), iv: derived(2, 8) }
+    const way = { digest: "sha1", password, salt, rounds } as const
+    return {
+      cipher: "des-ede3-cbc",
+      key: derivePkcs12({ ...way, purpose: pkcs12Purposes.key, length: 24 }),
+      iv: derivePkcs12({ ...way, purpose: pkcs12Purposes.iv, length: 8 }),
+    }
   }
   if (type !== pbes2) throw new UnsupportedCipher(`it is encrypted with an unknown algorithm (${type})`)
   const derivation = parameters.enter(tags.sequence)
@@ -160,34 +165,6 @@ const roundsIn = (parameters: DerReader): number => {
   const rounds = readSmallInteger(parameters.next(tags.integer), what)
   if (rounds < 1 || rounds > mostRounds) throw invalid("its key derivation takes too many rounds")
   return rounds
-}
-
-/** The ways in which tools write a password for SHA-1: `v` of RFC 7292 appendix B.2 is 64 bytes. */
-const block = 64
-
-const pkcs12Key = (password: string, salt: Buffer, rounds: number, purpose: number, length: number): Buffer => {
-  // BMPString with a closing zero; an empty password is two zero bytes.
-  const secret = Buffer.from(`${password}\0`, "utf16le").swap16()
-  const filled = (bytes: Buffer) => Buffer.alloc(Math.ceil(bytes.length / block) * block, bytes)
-  const input = Buffer.concat([filled(salt), filled(secret)])
-  const diversifier = Buffer.alloc(block, purpose)
-  const derived: Buffer[] = []
-  for (let have = 0; have < length; ) {
-    let hash = createHash("sha1").update(diversifier).update(input).digest()
-    for (let round = 1; round < rounds; round++) hash = createHash("sha1").update(hash).digest()
-    derived.push(hash)
-    have += hash.length
-    const addend = Buffer.alloc(block, hash)
-    for (let start = 0; start < input.length; start += block) {
-      let carry = 1
-      for (let at = block - 1; at >= 0; at--) {
-        carry += (input[start + at] ?? 0) + (addend[at] ?? 0)
-        input[start + at] = carry & 0xff
-        carry >>= 8
-      }
-    }
-  }
-  return Buffer.concat(derived).subarray(0, length)
 }
 
 const jksMagic = 0xfeedfeed

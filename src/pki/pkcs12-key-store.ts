@@ -8,6 +8,7 @@ import { AppError } from "../errors"
 import { derNull, explicit, implicit, integer, octetString, oid, sequence, setOf } from "./der.writer"
 import { readPrivateKey } from "./keys"
 import { certificateBlocks } from "./pem"
+import { derivePkcs12, pkcs12Purposes } from "./pkcs12-derivation"
 
 const oids = {
   data: "1.2.840.113549.1.7.1",
@@ -112,8 +113,9 @@ const encryptAes256 = (plain: Buffer, password: string): Encrypted => {
 /** RFC 7292 appendix C: key and IV both come from the password. */
 const encryptTripleDes = (plain: Buffer, password: string): Encrypted => {
   const salt = randomBytes(8)
-  const key = derive("sha1", password, salt, purposes.key, 24)
-  const iv = derive("sha1", password, salt, purposes.iv, 8)
+  const legacyWay = { digest: "sha1", password, salt, rounds: iterations } as const
+  const key = derivePkcs12({ ...legacyWay, purpose: pkcs12Purposes.key, length: 24 })
+  const iv = derivePkcs12({ ...legacyWay, purpose: pkcs12Purposes.iv, length: 8 })
   return {
     algorithm: sequence(oid(oids.pbeSha1TripleDes), sequence(octetString(salt), integer(iterations))),
     bytes: encipher("des-ede3-cbc", key, iv, plain),
@@ -123,44 +125,15 @@ const encryptTripleDes = (plain: Buffer, password: string): Encrypted => {
 const macOf = (content: Buffer, password: string, legacy: boolean): Buffer => {
   const digest = legacy ? "sha1" : "sha256"
   const salt = randomBytes(legacy ? 8 : 16)
-  const key = derive(digest, password, salt, purposes.mac, legacy ? 20 : 32)
+  const key = derivePkcs12({
+    ...{ digest, password, salt, rounds: iterations },
+    purpose: pkcs12Purposes.mac,
+    length: legacy ? 20 : 32,
+  })
   const mac = createHmac(digest, key).update(content).digest()
   return sequence(
     sequence(sequence(oid(oids[digest]), derNull), octetString(mac)),
     octetString(salt),
     integer(iterations),
   )
-}
-
-/** The ID bytes of RFC 7292 appendix B.3. */
-const purposes = { key: 1, iv: 2, mac: 3 } as const
-/** Block size of SHA-1 and of SHA-256, `v` of the RFC. */
-const block = 64
-
-/** The key derivation of RFC 7292 appendix B.2; names in comments are the RFC's. */
-const derive = (digest: "sha1" | "sha256", password: string, salt: Buffer, purpose: number, length: number): Buffer => {
-  // BMPString with a closing zero.
-  const secret = Buffer.from(`${password}\0`, "utf16le").swap16()
-  const filled = (bytes: Buffer) => Buffer.alloc(Math.ceil(bytes.length / block) * block, bytes)
-  // I = S || P
-  const input = Buffer.concat([filled(salt), filled(secret)])
-  const diversifier = Buffer.alloc(block, purpose)
-  const derived: Buffer[] = []
-  for (let have = 0; have < length; ) {
-    let hash = createHash(digest).update(diversifier).update(input).digest()
-    for (let round = 1; round < iterations; round++) hash = createHash(digest).update(hash).digest()
-    derived.push(hash)
-    have += hash.length
-    // Every block of I becomes I + B + 1, modulo 2^512.
-    const addend = Buffer.alloc(block, hash)
-    for (let start = 0; start < input.length; start += block) {
-      let carry = 1
-      for (let at = block - 1; at >= 0; at--) {
-        carry += (input[start + at] ?? 0) + (addend[at] ?? 0)
-        input[start + at] = carry & 0xff
-        carry >>= 8
-      }
-    }
-  }
-  return Buffer.concat(derived).subarray(0, length)
 }
