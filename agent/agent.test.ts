@@ -516,6 +516,6 @@ test("what the server could not hear is told when it is back, and the job is not
   fake.addCsrJob("mc-api", "api.example.com")
   startAgent()
   await until("the deployment completes", () => fake.state.jobs.length === 2 && allCompleted())
-  expect(readdirSync(join(folder, "data", "outbox"))).toEqual([])
+  await until("nothing is left to tell", () => readdirSync(join(folder, "data", "outbox")).length === 0)
   expect(fake.requests(/certificates\/mc-api$/)).toHaveLength(1)
 })

@@ -132,12 +132,15 @@ const mergeInto = async ({ merge, ...place }: MergedFile, real: string): Promise
   return { ...place, bytes: await merge(isThere ? await readFile(real) : null) }
 }
 
-const inspect = async (file: PlannedFile, real: string): Promise<ResolvedFile> => ({
-  ...file,
-  real,
-  was: await presentFile(real),
-  wanted: sha256Of(file.bytes),
-})
+const inspect = async (file: PlannedFile, real: string): Promise<ResolvedFile> => {
+  try {
+    return { ...file, real, was: await presentFile(real), wanted: sha256Of(file.bytes) }
+  } catch (error) {
+    // Most often an agent that is not root, before a file that is another's.
+    const words = `${file.path} cannot be read, so it could not be put back: ${messageOf(error)}; nothing was changed`
+    throw new AppError("validation", words, { cause: error })
+  }
+}
 
 const carryOut = async (
   deps: EngineDeps,

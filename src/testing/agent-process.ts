@@ -1,5 +1,5 @@
 /** `certctl agent` as a process of its own: joined with a token, started, killed, started again. */
-import { readFileSync } from "node:fs"
+import { chmodSync, chownSync, mkdirSync, readFileSync } from "node:fs"
 import type { ServerProcess } from "./server-process"
 import { executable, type Program, type Stage } from "./stage"
 
@@ -17,6 +17,8 @@ export interface AgentProcess {
 
 export interface AgentOptions {
   readonly name?: string
+  /** A user id (and group id) other than ours; only root may ask for that. */
+  readonly user?: number
   readonly env?: Readonly<Record<string, string>>
 }
 
@@ -24,12 +26,22 @@ export interface AgentOptions {
 export const joinedAgent = async (
   stage: Stage,
   server: ServerProcess,
-  { name = "agent", env: given = {} }: AgentOptions = {},
+  { name = "agent", env: given = {}, user }: AgentOptions = {},
 ): Promise<AgentProcess> => {
   const { token } = await server.post("/api/v1/join-tokens", {})
   const dataDir = stage.at(name)
   const env = { CERTCTL_DATA_DIR: dataDir, CERTCTL_LOG_LEVEL: "debug", ...given }
-  const join = stage.run([executable, "agent", "join", "--server", server.url, "--name", name], {
+  if (user !== undefined) {
+    // The way to its folder is open to it, the folder is its own.
+    chmodSync(stage.folder, 0o711)
+    mkdirSync(dataDir, { mode: 0o700 })
+    chownSync(dataDir, user, user)
+  }
+  const as: readonly [string, ...string[]] =
+    user === undefined
+      ? [executable]
+      : ["setpriv", `--reuid=${user}`, `--regid=${user}`, "--clear-groups", "--no-new-privs", executable]
+  const join = stage.run([...as, "agent", "join", "--server", server.url, "--name", name], {
     env: { ...env, CERTCTL_JOIN_TOKEN: token },
     name: `${name}-join`,
   })
@@ -47,7 +59,7 @@ export const joinedAgent = async (
     dataDir,
     keyDir: `${dataDir}/keys`,
     start() {
-      program = stage.run([executable, "agent"], { env, name })
+      program = stage.run([...as, "agent"], { env, name })
     },
     process: running,
     kill: () => running().kill(),
