@@ -101,12 +101,16 @@ smtpd_tls_key_file = ${first.key}
       `${etc}/master.cf`,
       `127.0.0.1:${port} inet n - n - - smtpd\n${services.map((name) => line[name] ?? `${name} unix - - n - - ${name}`).join("\n")}\n`,
     )
-    // Postfix has no include: what is added goes to the end of main.cf for as long as a command looks.
-    const base = `${etc}/main.base`
-    copyFileSync(`${etc}/main.cf`, base)
-    const full = `${program} -c ${etc} check`
+    // Postfix has no include: what is added is checked in a folder of its own. The running one must not read it: a process that
+    // cannot start is not tried again for a minute.
+    const checked = at("checked")
+    mkdirSync(checked)
+    copyFileSync(`${etc}/master.cf`, `${checked}/master.cf`)
     // Seconds each time, so it is asked where there is something to find.
-    const check = stage.script("check", `cat ${base} ${extra} >${etc}/main.cf\n[ -s ${extra} ] || exit 0\n${full}`)
+    const check = stage.script(
+      "check",
+      `[ -s ${extra} ] || exit 0\ncat ${etc}/main.cf ${extra} >${checked}/main.cf\n${program} -c ${checked} check`,
+    )
     const prepared = Bun.spawnSync([program, "-c", etc, "check"])
     if (prepared.exitCode !== 0) throw new Error(prepared.stderr.toString())
     stage.run(["/usr/lib/postfix/sbin/master", "-c", etc, "-d"], { name: "postfix", lastSignal: "SIGTERM" })
