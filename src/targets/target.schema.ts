@@ -41,7 +41,7 @@ const DeploymentWindowsBody = v.pipe(
       v.string(),
       v.maxLength(64),
       v.check(isTimeZone, "must be the name of a time zone such as Europe/Berlin"),
-      documentedAs({ type: "string", pattern: "^(UTC|[A-Z][A-Za-z_]+/[A-Za-z_]+)$", examples: ["Europe/Berlin"] }),
+      documentedAs({ type: "string", format: "time-zone", maxLength: 64 }),
     ),
     windows: v.pipe(
       v.array(Window),

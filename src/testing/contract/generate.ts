@@ -30,6 +30,7 @@ const formats: Readonly<Record<string, fc.Arbitrary<string>>> = {
   endpoint: fc.tuple(hostName, fc.integer({ min: 1, max: 65_535 })).map(([host, port]) => `${host}:${port}`),
   "address-range": fc.tuple(fc.nat(255), fc.nat(255)).map(([a, b]) => `10.${a}.${b}.0/24`),
   "name-pattern": fc.constantFrom("^[a-z.]+$", "\\.example$"),
+  "time-zone": fc.constantFrom("UTC", "Europe/Berlin", "America/New_York"),
   "spiffe-pattern": fc.constantFrom("", "spiffe://example.org/*"),
   uri: hostName.map((host) => `https://${host}/`),
   uuid: fc.uuid({ version: 4 }),

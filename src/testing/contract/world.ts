@@ -29,7 +29,11 @@ export const base = "/api/v1"
 /** By collection: what a schema alone does not say about a valid body, or what would keep a certificate from being issued. */
 const completions: Readonly<Record<string, object>> = {
   issuers: { type: "GenericCA", config: {}, enabled: true, hierarchy_mode: undefined },
-  targets: { type: "NGINX", config: { cert_path: "/etc/tls/a.pem", key_path: "/etc/tls/a.key" } },
+  targets: {
+    deployment_windows: null,
+    type: "NGINX",
+    config: { cert_path: "/etc/tls/a.pem", key_path: "/etc/tls/a.key" },
+  },
   policies: { type: "RequiredMetadata", config: {} },
   "renewal-policies": { agent_group_id: "" },
   profiles: {
