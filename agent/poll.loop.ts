@@ -58,6 +58,8 @@ export const pollLoop = async (deps: PollLoopDeps, signal: AbortSignal): Promise
   const begunAt = new Map<string, number>()
   let doesServerHold = false
   let earlyAnswers = 0
+  /** The jobs that waited to be reported when the server last answered at once. */
+  let undeliveredThen = ""
   /** A job has ended that may have brought new work about. */
   let follow = new AbortController()
 
@@ -83,12 +85,17 @@ export const pollLoop = async (deps: PollLoopDeps, signal: AbortSignal): Promise
     while (inHand.size > mostInHand && !signal.aborted) await Promise.race(inHand.values())
     if (signal.aborted) break
     const asked = performance.now()
+    const undelivered = deps.undelivered()
+    // An answer tells that the server is there to hear what waits: one that is held for long must not keep it waiting.
+    const asksAtOnce = undelivered.length > 0 && undelivered.join() !== undeliveredThen
+    undeliveredThen = undelivered.join()
     let jobs: readonly Work[]
     try {
-      const holding = new Set([...inHand.keys(), ...deps.undelivered()])
-      jobs = await client.work(waitSeconds, [...holding], signal)
+      const holding = new Set([...inHand.keys(), ...undelivered])
+      jobs = await client.work(asksAtOnce ? 0 : waitSeconds, [...holding], signal)
       failures.inARow = 0
     } catch (error) {
+      undeliveredThen = ""
       if (signal.aborted) break
       if (error instanceof AppError && error.code === "gone") {
         end = "retired"
@@ -115,6 +122,7 @@ export const pollLoop = async (deps: PollLoopDeps, signal: AbortSignal): Promise
       continue
     }
 
+    if (asksAtOnce) continue
     const heldMs = performance.now() - asked
     // Some slack: the time is the server's, and its clock may run a little faster.
     if (heldMs >= waitSeconds * 1000 * 0.8) {

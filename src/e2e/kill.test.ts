@@ -75,7 +75,7 @@ describe.skipIf(nginxProgram === null)("kill -9 at any moment of a renewal", () 
       recoveries.push(
         `${victim === server ? "server" : "agent"} after ${delayMs} ms: ${Math.round(performance.now() - killed)} ms`,
       )
-      await until(`every job has ended, ${words}`, async () => (await openJobs()).length === 0, 30_000, 25)
+      await until(`every job has ended, ${words}`, async () => (await openJobs()).length === 0, recoveryLimitMs, 25)
     }
     console.log(
       `killed ${rounds} times, seed ${seed}; until the new certificate was served:\n  ${recoveries.join("\n  ")}`,
