@@ -29,7 +29,7 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(folder, { recursive: true }))
 
-const cases = 60
+const cases = 40
 
 const fileCase = fc.record({
   hasOld: fc.boolean(),
