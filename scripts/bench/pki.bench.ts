@@ -1,6 +1,7 @@
 /**
  * The PKI over HTTP: the compiled server on SQLite, and a load generator beside it on the same machine. Needs `wrk` (Debian: wrk) and
- * `openssl`. Rates stand beside what `openssl speed` makes of the same curve in the same run: machines differ, ratios hardly do.
+ * `openssl`. Rates stand beside what `openssl speed` makes of the same curve in the same run: machines differ, ratios hardly do. So
+ * does the CPU that the server used for each answer, which other work on the machine changes less than the rate.
  *
  *   npm run build && bun scripts/bench/pki.bench.ts [seconds] [part of a name]
  */
@@ -33,6 +34,12 @@ const speedOf = (): { sign: number; verify: number } => {
     output(["openssl", "speed", "-seconds", "2", "ecdsap256"]),
   )
   return { sign: Number(found?.[1]), verify: Number(found?.[2]) }
+}
+
+/** Seconds of CPU that a process has used. In ticks of a hundredth of a second, which is what Linux has. */
+const cpuSeconds = (pid: number): number => {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? []
+  return (Number(fields[11]) + Number(fields[12])) / 100
 }
 
 const stage = openStage()
@@ -116,14 +123,16 @@ try {
     shoot(1)
     const speed = speedOf()
     const before = issues ? await issued() : 0
+    const cpuBefore = cpuSeconds(server.pid)
     const text = shoot(seconds, before)
+    const cpu = cpuSeconds(server.pid) - cpuBefore
     // The same CSR again is answered without being worked, so what was issued is counted, not what was answered.
     const rate = issues ? ((await issued()) - before) / seconds : Number(/Requests\/sec:\s+([\d.]+)/.exec(text)?.[1])
     if (issues && (await issued()) === fleetSize) console.error("all CSRs were used up: the rate is higher than shown")
     const p99 = /99%\s+(\S+)/.exec(text)?.[1] ?? "?"
     const bad = /Non-2xx or 3xx responses: (\d+)/.exec(text)?.[1] ?? "0"
     rows.push(
-      `${name.padEnd(34)}${Math.round(rate).toString().padStart(8)}/s${p99.padStart(10)}${bad.padStart(6)}   ${limit.padEnd(10)} ${(rate / speed.sign).toFixed(2)} of ${Math.round(speed.sign)} signatures/s`,
+      `${name.padEnd(34)}${Math.round(rate).toString().padStart(8)}/s${p99.padStart(10)}${bad.padStart(6)}${((cpu * 1000) / (rate * seconds)).toFixed(2).padStart(9)} ms   ${limit.padEnd(10)} ${(rate / speed.sign).toFixed(2)} of ${Math.round(speed.sign)} signatures/s`,
     )
     console.error(rows.at(-1))
   }
@@ -147,7 +156,7 @@ try {
   await run("OCSP POST, signed for a nonce", `${pki}/ocsp/iss-local`, script("fresh", postOcsp(asked())), "5,000/s")
   await run("CRL", `${pki}/crl/iss-local`, null, "10,000/s")
   console.log(`\nbun scripts/bench/pki.bench.ts ${seconds}   (${machineLine()})\n`)
-  console.log("what                                rate       p99  failed   limit      beside openssl")
+  console.log("what                                rate       p99  failed  CPU each   limit      beside openssl")
   for (const row of rows) console.log(row)
 } finally {
   await stage.end()

@@ -22,18 +22,22 @@ export interface NewAuditEvent {
 export const auditTopic = "audit"
 
 interface Deps {
-  readonly db: Pick<Db, "signal">
+  readonly db: Pick<Db, "signal" | "gather">
   readonly events: AuditStore
   readonly clock: Clock
 }
 
 export const auditService = ({ db, events, clock }: Deps) => ({
-  /** Writes one event, or several in order, in the caller's transaction. */
+  /**
+   * Adds one event, or several in order, to the caller's transaction. Those of one transaction are written together at its end: a
+   * certificate's way through an issuance has four or five.
+   */
   async append(tx: Tx, ...added: readonly NewAuditEvent[]): Promise<void> {
     if (added.length === 0) return
     const timestamp = clock.now()
-    await events.insert(
+    db.gather(
       tx,
+      events.insert,
       added.map(({ action, actor, resourceType, resourceId, details = {} }) => ({
         id: newId("audit-"),
         actor: actorName(actor),

@@ -1,7 +1,7 @@
 /** The audit trail's rows: inserted and read, never changed (triggers in both dialects refuse it). */
 import { and, count, eq, gte, lt, lte, type SQL, sql } from "drizzle-orm"
 import type { Db, Tx } from "../db/db"
-import { hotInsert } from "../db/hot"
+import { hotInsertCount } from "../db/hot"
 import { listing, type Slice, type TextFilter } from "../db/listing"
 import { rowCounts } from "../db/row-counts"
 import { equalities } from "../db/unindexed"
@@ -56,7 +56,7 @@ export const auditStore = ({ t, read, scan, dialect }: Pick<Db, "t" | "read" | "
       listed.matches(filter.search),
     )
   }
-  const insertRows = hotInsert("insert_audit_events", t.auditEvents)
+  const insertRows = hotInsertCount("insert_audit_events", t.auditEvents, t.auditEvents.id)
   const counts = rowCounts({ t, read })
   /** Text may be in any of millions of rows. */
   const readerFor = ({ search }: AuditFilter) => (listed.matches(search) === undefined ? read : scan)
@@ -76,7 +76,7 @@ export const auditStore = ({ t, read, scan, dialect }: Pick<Db, "t" | "read" | "
     async insert(tx: Tx, events: readonly AuditEvent[]): Promise<void> {
       for (let from = 0; from < events.length; from += chunk) {
         const some = events.slice(from, from + chunk)
-        if ((await insertRows(tx, some)).length < some.length) throw new Error("an audit event has an id that is taken")
+        if ((await insertRows(tx, some)) < some.length) throw new Error("an audit event has an id that is taken")
       }
     },
     /** Newest first. */

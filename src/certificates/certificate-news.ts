@@ -11,7 +11,7 @@ export interface CertificateNews {
   /** Created, changed or archived. */
   changed(tx: Tx, certificateId: string): Promise<void>
   /** A version was stored, and status and dates follow from it already. */
-  issued(tx: Tx, certificateId: string): Promise<void>
+  issued(tx: Tx, certificate: CertificateRow): Promise<void>
   /** Its current versions were revoked. */
   revoked(tx: Tx, certificateId: string, facts: { readonly reason: string; readonly actor: string }): Promise<void>
   /** Ids of those about which `checked` would have something to say. */

@@ -19,7 +19,7 @@ import {
   sql,
 } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
-import { hot, hotInsert, hotUpdate } from "../db/hot"
+import { hot, hotInsert, hotUpdate, hotUpdateCount } from "../db/hot"
 import { listing, type Slice, unordered } from "../db/listing"
 import { forUpdate } from "../db/locking"
 import { narrowing, searchedTotal } from "../db/narrowing"
@@ -168,10 +168,23 @@ export const certificateStore = (db: Db) => {
   )
   const isGiven = eq(certificates.id, sql.placeholder("id"))
   const changeOne = hotUpdate("change_certificate", certificates, isGiven)
-  const changeFrom = hotUpdate(
+  const changeFrom = hotUpdateCount(
     "change_certificate_from",
     certificates,
     and(isGiven, eq(certificates.status, sql.placeholder("from"))),
+    certificates.id,
+  )
+  const policyById = hot("renewal_policy_by_id", (query: Query) =>
+    query
+      .select()
+      .from(t.renewalPolicies)
+      .where(eq(t.renewalPolicies.id, sql.placeholder("id"))),
+  )
+  const profileById = hot("profile_by_id", (query: Query) =>
+    query
+      .select()
+      .from(t.certificateProfiles)
+      .where(eq(t.certificateProfiles.id, sql.placeholder("id"))),
   )
   const insertRows = hotInsert("insert_certificates", certificates)
   const isThere = (table: string, id: string) =>
@@ -255,7 +268,7 @@ export const certificateStore = (db: Db) => {
       to: CertificateStatus,
       set: Partial<NewCertificateRow> = {},
     ): Promise<boolean> {
-      return (await changeFrom(tx, { ...set, status: to }, { id, from })).length > 0
+      return (await changeFrom(tx, { ...set, status: to }, { id, from })) > 0
     },
 
     /** Ids of those that were changed: their status was still `from`. */
@@ -401,11 +414,8 @@ export const certificateStore = (db: Db) => {
 
     /** The rules a certificate lives by, in one read. */
     async rules(query: Query | Tx, { renewalPolicyId, certificateProfileId }: CertificateRow) {
-      const [policy] = await query.select().from(t.renewalPolicies).where(eq(t.renewalPolicies.id, renewalPolicyId))
-      const [profile] =
-        certificateProfileId === null
-          ? []
-          : await query.select().from(t.certificateProfiles).where(eq(t.certificateProfiles.id, certificateProfileId))
+      const [policy] = await policyById(query, { id: renewalPolicyId })
+      const [profile] = certificateProfileId === null ? [] : await profileById(query, { id: certificateProfileId })
       return { policy: policy ?? null, profile: profile ?? null }
     },
   }

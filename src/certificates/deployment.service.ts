@@ -13,7 +13,7 @@ import type { Place, RolloutService } from "../rollouts/rollout.service"
 import type { RolloutRow } from "../rollouts/rollout.store"
 import { isTerminal } from "./certificate.machine"
 import type { CertificateStore } from "./certificate.store"
-import type { LifecycleService } from "./lifecycle.service"
+import type { Known, LifecycleService } from "./lifecycle.service"
 import type { ServingStore } from "./serving.store"
 import type { VersionRow, VersionStore } from "./version.store"
 
@@ -39,8 +39,13 @@ export const deploymentService = (deps: Deps) => {
   const { db, certificates, versions, serving, jobs, queue, rollouts, approvals, lifecycle, audit, clock } = deps
 
   /** Makes way for a newer deployment to the same target. */
-  const supersede = async (tx: Tx, certificateId: string, targetIds: ReadonlySet<string>): Promise<void> => {
-    for (const job of await jobs.openOfCertificate(tx, certificateId)) {
+  const supersede = async (
+    tx: Tx,
+    certificateId: string,
+    targetIds: ReadonlySet<string>,
+    known?: readonly JobRow[],
+  ): Promise<void> => {
+    for (const job of known ?? (await jobs.openOfCertificate(tx, certificateId))) {
       if (job.type !== "Deployment" || job.status !== "Pending" || !targetIds.has(job.targetId ?? "")) continue
       await queue.move(tx, job, "Cancelled", {
         actor: systemActor,
@@ -83,15 +88,21 @@ export const deploymentService = (deps: Deps) => {
   return {
     /**
      * After a new version: one job for each target of its agent, within the roll-out of the run. A run that was halted
-     * sends nothing out. Returns how many jobs were made.
+     * sends nothing out. The roll-out of the run itself is brought forward by the caller, whose job belongs to it, unless the answer is
+     * true: it has one wave, and what was made for it here is under way.
      */
-    async afterIssuance(tx: Tx, version: VersionRow, rolloutId: string | null): Promise<number> {
-      const places = await serving.places(version.certificateId, tx)
+    async afterIssuance(
+      tx: Tx,
+      version: VersionRow,
+      rolloutId: string | null,
+      { places: known, live }: Pick<Known, "places" | "live"> = {},
+    ): Promise<boolean> {
+      const places = known ?? (await serving.places(version.certificateId, tx))
       const own = places.filter((place) => place.agentId === version.agentId)
-      if (own.length === 0) return 0
+      if (own.length === 0) return false
       const rollout = await rollouts.ofRun(tx, rolloutId, version.certificateId, places)
-      if (rollout === null) return 0
-      await supersede(tx, version.certificateId, new Set(own.map((place) => place.targetId)))
+      if (rollout === null) return false
+      await supersede(tx, version.certificateId, new Set(own.map((place) => place.targetId)), live)
       for (const place of own) await add(tx, version, place, rollout, systemActor.name)
       await audit.append(tx, {
         actor: systemActor,
@@ -100,8 +111,9 @@ export const deploymentService = (deps: Deps) => {
         resourceId: version.certificateId,
         details: { count: own.length, version_id: version.id, rollout_id: rollout.id },
       })
-      await rollouts.advance(tx, rollout.id, places)
-      return own.length
+      if (rollout.waves.length <= 1) return true
+      if (rollout.id !== rolloutId) await rollouts.advance(tx, rollout.id, places)
+      return false
     },
 
     /**

@@ -220,9 +220,9 @@ export const enrolmentService = (deps: Deps) => {
       const version = signing.versionOf(subject, csr, csrPem, issued, null, null)
       await versions.insert(tx, version)
       await deployments.afterIssuance(tx, version, null)
-      await lifecycle.settle(tx, certificate.id, "without a job")
+      const settled = await lifecycle.settle(tx, certificate.id, "without a job")
       await record(tx, enrolment, version)
-      await news.issued(tx, certificate.id)
+      await news.issued(tx, settled ?? certificate)
       return asEnrolled(version)
     })
   }

@@ -98,15 +98,14 @@ export const issuanceService = (deps: Deps) => {
     const issued = (await connector.issue(requestFor(subject, csrPem, newId("req-")))) as Issued
     const version = versionOf(subject, csr, csrPem, issued, agentId, null)
     await db.transaction(async (tx) => {
-      demandManaged(await certificates.lock(tx, id), id)
+      const certificate = demandManaged(await certificates.lock(tx, id), id)
       await demandMapped(tx, id, agentId, actor)
       // The same CSR twice at once: the first one to lock the certificate has stored it.
       const newest = await versions.newestOf(tx, id, agentId)
       if (newest !== null && isSameCsr(newest.csrPem, csr)) return
       await versions.insert(tx, version)
       await deps.deployments.afterIssuance(tx, version, null)
-      await lifecycle.settle(tx, id, "without a job")
-      await deps.news.issued(tx, id)
+      await deps.news.issued(tx, (await lifecycle.settle(tx, id, "without a job")) ?? certificate)
       await audit.append(tx, {
         actor,
         action: "certificate_issued",

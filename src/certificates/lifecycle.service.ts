@@ -31,6 +31,17 @@ interface Deps {
 /** What changes of a certificate beside its status. */
 type Facts = Partial<Pick<CertificateRow, "expiresAt" | "renewAt" | "lastRenewalAt" | "updatedAt">>
 
+/**
+ * What the caller has read of a certificate in the same transaction after locking it, and nothing has changed since. An issuance would
+ * otherwise read everything three times.
+ */
+export interface Known {
+  readonly certificate?: CertificateRow
+  readonly places?: readonly Place[]
+  /** Its open jobs, and those that failed and will be retried. */
+  readonly live?: readonly JobRow[]
+}
+
 /** What the dates are judged by when a certificate's policy is gone. */
 const fallbackPolicy = { autoRenew: true, alertThresholdsDays: [30, 14, 7, 0] }
 
@@ -41,13 +52,13 @@ export const lifecycleService = (deps: Deps) => {
   const { certificates, versions, serving, jobs, queue, rollouts, audit, clock } = deps
 
   /** The agents that serve a certificate, each once, in a fixed order. */
-  const servingAgents = async (tx: Tx, certificateId: string): Promise<string[]> => [
-    ...new Set((await serving.places(certificateId, tx)).map((place) => place.agentId)),
+  const servingAgents = async (tx: Tx, certificateId: string, known?: readonly Place[]): Promise<string[]> => [
+    ...new Set((known ?? (await serving.places(certificateId, tx))).map((place) => place.agentId)),
   ]
 
   /** The version each agent of the set has; without agents the certificate's newest. */
-  const currentVersions = async (tx: Tx, certificateId: string): Promise<VersionRow[]> => {
-    const agentIds = await servingAgents(tx, certificateId)
+  const currentVersions = async (tx: Tx, certificateId: string, places?: readonly Place[]): Promise<VersionRow[]> => {
+    const agentIds = await servingAgents(tx, certificateId, places)
     if (agentIds.length === 0) {
       const newest = await versions.newest(tx, certificateId)
       return newest === null ? [] : [newest]
@@ -85,7 +96,7 @@ export const lifecycleService = (deps: Deps) => {
       resourceId: certificate.id,
       details: { from: certificate.status, to },
     })
-    return { ...certificate, status: to }
+    return { ...certificate, updatedAt: clock.now(), ...set, status: to }
   }
 
   /** `moveTo` for several at once, each to a status of its own. The rows are as they were when they were locked. */
@@ -121,8 +132,8 @@ export const lifecycleService = (deps: Deps) => {
   }
 
   /** Expiry and renewal point of the current versions, of which the earliest counts; nothing where they are as they should be. */
-  const changedDates = async (tx: Tx, certificate: CertificateRow): Promise<Facts> => {
-    const current = await currentVersions(tx, certificate.id)
+  const changedDates = async (tx: Tx, certificate: CertificateRow, places?: readonly Place[]): Promise<Facts> => {
+    const current = await currentVersions(tx, certificate.id, places)
     // Imported certificates have no version of ours: their dates stay.
     if (current.length === 0) return {}
     const earliest = (dates: (Date | null)[]): Date | null =>
@@ -142,8 +153,12 @@ export const lifecycleService = (deps: Deps) => {
   }
 
   /** The status that jobs, versions and dates give a certificate which is not in a terminal one. */
-  const settledStatus = async (tx: Tx, certificate: CertificateRow): Promise<CertificateStatus> => {
-    const live = await jobs.liveIssuing(tx, certificate.id)
+  const settledStatus = async (
+    tx: Tx,
+    certificate: CertificateRow,
+    known?: readonly JobRow[],
+  ): Promise<CertificateStatus> => {
+    const live = known?.filter((job) => isIssuing(job.type)) ?? (await jobs.liveIssuing(tx, certificate.id))
     if (live.some((job) => job.status !== "AwaitingApproval")) return "RenewalInProgress"
     if (certificate.status !== "RenewalInProgress" && certificate.status !== "Failed") return certificate.status
     const wasIssued = certificate.expiresAt !== null || (await versions.exists(tx, certificate.id))
@@ -182,6 +197,7 @@ export const lifecycleService = (deps: Deps) => {
   return {
     /** For changes that touch several certificates: before anything else, all of them are locked. */
     lockAll: certificates.lockAll,
+    places: (certificateId: string, tx: Tx) => serving.places(certificateId, tx),
     servingAgents,
     currentVersions,
     moveAll,
@@ -191,36 +207,45 @@ export const lifecycleService = (deps: Deps) => {
      * Puts the status right after a job changed or a version was stored: a run under way makes it RenewalInProgress, one that
      * is over leaves the certificate Active, Expiring or Expired by date, or Failed when nothing was ever issued. `issued`: a version
      * has just been stored; one without a job makes the certificate Active, unless a run is under way. All of it is one change of the
-     * row, which has more indexes than any other.
+     * row, which has more indexes than any other. Returns the row as it is then.
      */
-    async settle(tx: Tx, certificateId: string, issued: "by a job" | "without a job" | null = null): Promise<void> {
-      const locked = await certificates.lock(tx, certificateId)
-      if (locked === null || isTerminal(locked.status)) return
+    async settle(
+      tx: Tx,
+      certificateId: string,
+      issued: "by a job" | "without a job" | null = null,
+      known: Known = {},
+    ): Promise<CertificateRow | null> {
+      const locked = known.certificate ?? (await certificates.lock(tx, certificateId))
+      if (locked === null || isTerminal(locked.status)) return locked
       const now = clock.now()
       const set: Facts = {
-        ...(await changedDates(tx, locked)),
+        ...(await changedDates(tx, locked, known.places)),
         ...(issued === null ? {} : { lastRenewalAt: now, updatedAt: now }),
       }
       const becomesActive = issued === "without a job" && locked.status !== "RenewalInProgress"
       const certificate = { ...locked, ...set, ...(becomesActive ? { status: "Active" as const } : {}) }
-      const to = await settledStatus(tx, certificate)
-      if (to !== locked.status) await moveTo(tx, locked, to, set)
-      else if (Object.keys(set).length > 0) await certificates.patch(tx, certificateId, set)
+      const to = await settledStatus(tx, certificate, known.live)
+      if (to !== locked.status) return moveTo(tx, locked, to, set)
+      if (Object.keys(set).length > 0) await certificates.patch(tx, certificateId, set)
+      return { ...locked, ...set }
     },
 
-    /** `settle`, and the roll-out of the job that changed brought forward. */
+    /** `settle`, and the roll-out of the job that changed brought forward. Returns the row where the job is an issuing one. */
     async afterJob(
       tx: Tx,
       job: Pick<JobRow, "certificateId" | "rolloutId" | "type" | "status">,
       issued: "by a job" | null = null,
-    ): Promise<void> {
-      if (job.certificateId === null) return
+      known: Known = {},
+    ): Promise<CertificateRow | null> {
+      const { certificateId, rolloutId, type } = job
+      if (certificateId === null) return null
       // Locked first, also where only the roll-out moves on: two agents may report at the same moment.
-      if (isIssuing(job.type)) await this.settle(tx, job.certificateId, issued)
-      else await certificates.lock(tx, job.certificateId)
-      if (job.rolloutId !== null) {
-        await rollouts.advance(tx, job.rolloutId, await serving.places(job.certificateId, tx))
+      if (!isIssuing(type)) await certificates.lock(tx, certificateId)
+      const settled = isIssuing(type) ? await this.settle(tx, certificateId, issued, known) : null
+      if (rolloutId !== null) {
+        await rollouts.advance(tx, rolloutId, known.places ?? (await serving.places(certificateId, tx)))
       }
+      return settled
     },
 
     /** Why a job that broke off must not be taken up again; null where it is still wanted. */

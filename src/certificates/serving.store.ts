@@ -52,6 +52,21 @@ export const servingStore = ({ t, read }: Db) => {
     placesWhere(query, eq(t.certificateTargets.certificateId, sql.placeholder("id"))),
   )
 
+  const mappedTo = hot("certificate_mapped_to_agent", (query: Query) =>
+    query
+      .select({ id: t.deploymentTargets.id })
+      .from(t.certificateTargets)
+      .innerJoin(t.deploymentTargets, eq(t.deploymentTargets.id, t.certificateTargets.targetId))
+      .where(
+        and(
+          eq(t.certificateTargets.certificateId, sql.placeholder("certificateId")),
+          eq(t.deploymentTargets.agentId, sql.placeholder("agentId")),
+          isNull(t.deploymentTargets.retiredAt),
+        ),
+      )
+      .limit(1),
+  )
+
   return {
     /**
      * Enabled targets that are not retired, of agents that are not retired and belong to the group of the certificate's renewal
@@ -117,19 +132,7 @@ export const servingStore = ({ t, read }: Db) => {
 
     /** Whether one of the agent's targets is mapped: what entitles it to the certificate. */
     async isMapped(certificateId: string, agentId: string, query: Query | Tx = read): Promise<boolean> {
-      const rows = await query
-        .select({ id: t.deploymentTargets.id })
-        .from(t.certificateTargets)
-        .innerJoin(t.deploymentTargets, eq(t.deploymentTargets.id, t.certificateTargets.targetId))
-        .where(
-          and(
-            eq(t.certificateTargets.certificateId, certificateId),
-            eq(t.deploymentTargets.agentId, agentId),
-            isNull(t.deploymentTargets.retiredAt),
-          ),
-        )
-        .limit(1)
-      return rows.length > 0
+      return (await mappedTo(query, { certificateId, agentId })).length > 0
     },
 
     async certificatesOfAgent(tx: Tx, agentId: string): Promise<string[]> {

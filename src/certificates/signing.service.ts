@@ -37,7 +37,7 @@ export interface SigningDeps {
   jobs: JobStore
   queue: Pick<JobQueue, "move">
   deployments: Pick<DeploymentService, "afterIssuance">
-  lifecycle: Pick<LifecycleService, "settle" | "afterJob" | "renewAtOf">
+  lifecycle: Pick<LifecycleService, "settle" | "afterJob" | "renewAtOf" | "places">
   news: Pick<CertificateNews, "issued">
   revocations: Pick<RevocationService, "revokeLate">
   audit: Pick<AuditService, "append">
@@ -189,8 +189,7 @@ export const signingService = (deps: SigningDeps) => {
       details: { ...completedDetails(version), agent_id: null, job_id: job.id, came_too_late: true },
     })
     await revocations.revokeLate(tx, certificate, version)
-    await lifecycle.settle(tx, version.certificateId)
-    await news.issued(tx, version.certificateId)
+    await news.issued(tx, (await lifecycle.settle(tx, version.certificateId)) ?? certificate)
   }
 
   /** Ends a job with its version. null when the job was taken from us meanwhile. */
@@ -198,19 +197,24 @@ export const signingService = (deps: SigningDeps) => {
     db.transaction(async (tx) => {
       const certificate = await certificates.lock(tx, version.certificateId)
       if (certificate === null) return null
+      const before = await jobs.liveOfCertificate(tx, certificate.id)
+      if (
+        !before.some(({ id, status, attempts }) => id === job.id && status === job.status && attempts === job.attempts)
+      ) {
+        if (job.status === "Running") await storeLate(tx, job, certificate, version, actor)
+        return null
+      }
+      // Before the job, which refers to it.
+      const versionId = await versions.insertOrAdopt(tx, version)
       const moved = await queue.move(tx, job, "Completed", {
         actor,
         action: "renewal_job_completed",
         details: completedDetails(version),
         // A job that never ran has used its first attempt all the same.
-        set: { lastError: null, attempts: Math.max(job.attempts, 1), agentId: version.agentId },
+        set: { lastError: null, attempts: Math.max(job.attempts, 1), agentId: version.agentId, versionId },
       })
-      if (moved === null) {
-        if (job.status === "Running") await storeLate(tx, job, certificate, version, actor)
-        return null
-      }
-      const versionId = await versions.insertOrAdopt(tx, version)
-      await jobs.patch(tx, job.id, { versionId })
+      // Whoever moves it holds the certificate.
+      if (moved === null) throw new AppError("conflict", `job ${job.id} has changed while its certificate was locked`)
       if (job.status === "AwaitingCSR") {
         await audit.append(tx, {
           actor,
@@ -221,9 +225,14 @@ export const signingService = (deps: SigningDeps) => {
         })
       }
       const isManaged = !isTerminal(certificate.status)
-      if (isManaged) await deployments.afterIssuance(tx, { ...version, id: versionId }, job.rolloutId)
-      await lifecycle.afterJob(tx, moved, isManaged ? "by a job" : null)
-      await news.issued(tx, version.certificateId)
+      const live = before.filter(({ id }) => id !== job.id)
+      const places = await lifecycle.places(certificate.id, tx)
+      const stored = { ...version, id: versionId }
+      const goesOn = isManaged && (await deployments.afterIssuance(tx, stored, job.rolloutId, { places, live }))
+      const ended = goesOn ? { ...moved, rolloutId: null } : moved
+      const known = { certificate, places, live }
+      const settled = await lifecycle.afterJob(tx, ended, isManaged ? "by a job" : null, known)
+      await news.issued(tx, settled ?? certificate)
       return moved
     })
 

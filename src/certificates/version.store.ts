@@ -1,7 +1,7 @@
 /** SQL of certificate versions: each X.509 that was issued, newest first. Versions are never changed, only their dates of renewal. */
 import { and, count, desc, eq, inArray, isNull, type SQL, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
-import { hot, hotInsert } from "../db/hot"
+import { hot, hotInsertCount } from "../db/hot"
 import { listing, type Slice, type TextFilter } from "../db/listing"
 import type { Tables } from "../db/tables/tables"
 import { timeById } from "../db/time-by-id"
@@ -23,10 +23,8 @@ export const versionStore = ({ t, read }: Db) => {
   const listed = listing({ id, time: createdAt, text: [id, serialNumber, fingerprintSha256, agentId] })
   const filterOf = ({ certificateId, search }: VersionFilter) =>
     and(eq(t.certificateVersions.certificateId, certificateId), listed.matches(search))
-  const insertRows = hotInsert("insert_versions", t.certificateVersions)
-  const insertNew = async (tx: Tx, version: NewVersion): Promise<boolean> => {
-    return (await insertRows(tx, [version])).length > 0
-  }
+  const insertRows = hotInsertCount("insert_versions", t.certificateVersions, t.certificateVersions.id)
+  const insertNew = async (tx: Tx, version: NewVersion): Promise<boolean> => (await insertRows(tx, [version])) > 0
 
   // Several times in each renewal and deployment.
   const byId = hot("version_by_id", (query: Query) =>

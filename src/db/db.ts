@@ -49,6 +49,11 @@ export interface DbHandle {
   /** Runs `effect` after the COMMIT of the transaction `tx` belongs to, and never when it rolls back. */
   afterCommit(tx: Tx, effect: () => void): void
   /**
+   * Hands what one transaction has to write in many places to `write` together, as the last thing before its COMMIT: one statement
+   * instead of several. Until then the transaction itself does not see it.
+   */
+  gather<T>(tx: Tx, write: (tx: Tx, items: readonly T[]) => Promise<void>, items: readonly T[]): void
+  /**
    * After the COMMIT every subscriber of every process on this database hears `topic`. An accelerator: it may be lost, so
    * whoever listens also polls. `payload` is at most about 7,500 bytes: send ids, not rows.
    */

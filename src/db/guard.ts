@@ -13,15 +13,33 @@ export interface Signal {
   readonly payload: string
 }
 
+/** Writes what a transaction gathered, at its end. */
+export type Gatherer<T> = (tx: Tx, items: readonly T[]) => Promise<void>
+
 /** One run of one transaction. */
 export class Turn {
   running = true
   /** The first statement error. PostgreSQL aborts the transaction at that point; SQLite is held to the same rule. */
   failure: { readonly error: unknown } | undefined
   readonly effects: (() => void)[] = []
+  readonly #gathered = new Map<Gatherer<never>, unknown[]>()
   readonly signals: Signal[] = []
 
   constructor(readonly tx: Tx) {}
+
+  gather<T>(write: Gatherer<T>, items: readonly T[]): void {
+    const known = this.#gathered.get(write)
+    if (known === undefined) this.#gathered.set(write, [...items])
+    else known.push(...items)
+  }
+
+  /** The last thing a transaction does. */
+  async writeGathered(): Promise<void> {
+    for (const [write, items] of this.#gathered) {
+      this.#gathered.delete(write)
+      await write(this.tx, items as never[])
+    }
+  }
 }
 
 const turns = new AsyncLocalStorage<Turn>()
@@ -31,7 +49,12 @@ const turns = new AsyncLocalStorage<Turn>()
  * before its first await rejects like any other.
  */
 export const inTurn = <R>(turn: Turn, run: (tx: Tx) => Promise<R>): Promise<R> =>
-  turns.run(turn, async () => await run(turn.tx))
+  turns.run(turn, async () => {
+    const result = await run(turn.tx)
+    // Where a statement has failed, the first failure is the one to be told.
+    if (turn.failure === undefined) await turn.writeGathered()
+    return result
+  })
 
 /** Throws unless the caller runs inside `turn` and may still send statements. */
 export const demandTurn = (turn: Turn | undefined): Turn => {

@@ -52,6 +52,7 @@ export const openPostgres = async (options: PostgresOptions): Promise<DbHandle> 
     },
     skipLocked: (query) => (canLock(query) ? (query.for("update", { skipLocked: true }) as typeof query) : query),
     afterCommit: (tx, effect) => void turnOf(tx).effects.push(effect),
+    gather: (tx, write, items) => turnOf(tx).gather(write, items),
     signal(tx, topic, payload = "") {
       demandSmallPayload(topic, payload)
       turnOf(tx).signals.push({ topic, payload })

@@ -14,6 +14,8 @@ import { guardedStatements } from "./sqlite-statements"
 // A batch ends at either bound: long enough to share the fsync, short enough that the event loop gets its turn.
 const maxBatchSize = 64
 const usualBatchMilliseconds = 8
+/** Where commits are slow, the next batch may take twice as long as the last one's did, up to here: most of the time is work then. */
+const longestBatchMilliseconds = 25
 
 export interface SqliteWriterOptions {
   readonly deadlineMilliseconds: number
@@ -45,6 +47,7 @@ export class SqliteWriter {
   #current: Turn | undefined
   #draining: Promise<void> | undefined
   #closed = false
+  #lastCommitMilliseconds = 0
 
   constructor(connection: Database, options: SqliteWriterOptions) {
     this.#connection = connection
@@ -128,11 +131,12 @@ export class SqliteWriter {
   async #runBatch(): Promise<void> {
     const started = performance.now()
     const { batchMilliseconds = usualBatchMilliseconds } = this.#options
+    const most = Math.max(batchMilliseconds, Math.min(2 * this.#lastCommitMilliseconds, longestBatchMilliseconds))
     const taken: Job[] = []
     const succeeded: (() => void)[] = []
     try {
       this.#run.begin()
-      while (taken.length < maxBatchSize && performance.now() - started < batchMilliseconds) {
+      while (taken.length < maxBatchSize && performance.now() - started < most) {
         const job = this.#jobs.shift()
         if (job === undefined) break
         taken.push(job)
@@ -144,7 +148,9 @@ export class SqliteWriter {
           })
         }
       }
+      const worked = performance.now()
       this.#run.commit()
+      this.#lastCommitMilliseconds = performance.now() - worked
     } catch (error) {
       if (this.#connection.inTransaction) this.#run.rollback()
       // BEGIN itself failed: the next caller gets the error, or the queue would spin.

@@ -177,6 +177,44 @@ onEachDialect("transaction", (openDb, dialect) => {
     expect(heard).toEqual(["effect", "added"])
   })
 
+  test("writes what was gathered together, as the last thing of the transaction", async () => {
+    const db = await openDb()
+    const written: string[][] = []
+    const write = async (tx: Tx, names: readonly string[]) => {
+      written.push([...names])
+      for (const name of names) await addTeam(db, tx, name)
+    }
+    await db.transaction(async (tx) => {
+      db.gather(tx, write, ["a"])
+      await addTeam(db, tx, "b")
+      db.gather(tx, write, ["c", "d"])
+      expect(written).toEqual([])
+    })
+    expect(written).toEqual([["a", "c", "d"]])
+    expect(await teamCount(db)).toBe(4)
+  })
+
+  test("has nothing of what was gathered when it fails, or when writing that fails", async () => {
+    const db = await openDb()
+    const refuse = async () => {
+      throw new Error("it is full")
+    }
+    const write = async (tx: Tx, names: readonly string[]) => {
+      for (const name of names) await addTeam(db, tx, name)
+    }
+    const failing = db.transaction(async (tx) => {
+      db.gather(tx, write, ["a"])
+      throw new Error("no")
+    })
+    expect((await failureOf(failing)).message).toBe("no")
+    const full = db.transaction(async (tx) => {
+      await addTeam(db, tx, "b")
+      db.gather(tx, refuse, ["c"])
+    })
+    expect((await failureOf(full)).message).toBe("it is full")
+    expect(await teamCount(db)).toBe(0)
+  })
+
   test("stays committed when an effect throws", async () => {
     const db = await openDb()
     await db.transaction(async (tx) => {

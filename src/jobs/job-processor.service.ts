@@ -73,7 +73,7 @@ export const jobProcessorService = (deps: Deps) => {
   const { db, jobs, queue, certificates, lifecycle, issuance, openIssuer, clock, settings } = deps
 
   const guarded =
-    <R extends { id: string }>(work: (row: R) => Promise<void>) =>
+    <R extends { id: string }>(work: (row: R) => Promise<unknown>) =>
     async (row: R) => {
       try {
         await work(row)

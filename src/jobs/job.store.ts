@@ -1,7 +1,7 @@
 /** SQL of jobs. Every change of state is compare-and-set on the state it starts from. */
 import { and, asc, count, eq, inArray, isNotNull, isNull, lt, or, type SQL, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
-import { hot, hotInsert, hotUpdate } from "../db/hot"
+import { hot, hotInsert, hotUpdate, hotUpdateCount } from "../db/hot"
 import { listing, type Slice, type TextFilter } from "../db/listing"
 import { forUpdate } from "../db/locking"
 import { rowCounts } from "../db/row-counts"
@@ -87,6 +87,7 @@ export const jobStore = ({ t, read, scan, dialect }: Db) => {
     eq(t.jobs.attempts, sql.placeholder("attempts")),
   )
   const changeSeen = hotUpdate("change_job", t.jobs, isAsSeen)
+  const changeAny = hotUpdateCount("patch_job", t.jobs, eq(t.jobs.id, sql.placeholder("id")), t.jobs.id)
   const changeUnheld = hotUpdate("change_unheld_job", t.jobs, and(isAsSeen, isNull(t.jobs.hold)))
 
   return {
@@ -144,7 +145,7 @@ export const jobStore = ({ t, read, scan, dialect }: Db) => {
 
     /** Facts beside the state, such as a verification. */
     async patch(tx: Tx, id: string, set: Partial<Omit<NewJob, "status">>): Promise<void> {
-      await tx.update(t.jobs).set(set).where(eq(t.jobs.id, id))
+      await changeAny(tx, set, { id })
     },
 
     openOfCertificate: (query: Tx | Query, certificateId: string): Promise<JobRow[]> =>

@@ -98,7 +98,7 @@ export const announcementService = ({ notifications, notify, clock, publicUrl }:
     async renewalSucceeded(tx: Tx, certificateId: string): Promise<void> {
       const facts = await about(tx, certificateId)
       if (facts === null) return
-      await notify(tx, { type: "RenewalSuccess", certificateId, message: renewalSuccessMessage(facts) })
+      await notify(tx, { type: "RenewalSuccess", certificateId, message: renewalSuccessMessage(facts), facts })
     },
 
     /**
@@ -129,7 +129,7 @@ export const announcementService = ({ notifications, notify, clock, publicUrl }:
       const facts = await about(tx, certificateId)
       if (facts === null) return
       const message = deploymentSuccessMessage({ ...facts, targetName })
-      await notify(tx, { type: "DeploymentSuccess", certificateId, message })
+      await notify(tx, { type: "DeploymentSuccess", certificateId, message, facts })
     },
 
     /** A deployment job has failed for good. As loud as a failed renewal would be now. */

@@ -9,7 +9,7 @@ import type { Slice } from "../db/listing"
 import { AppError } from "../errors"
 import { type NotificationType, tagged } from "./message-tags"
 import { canMove } from "./notification.machine"
-import type { NotificationFilter, NotificationRow, NotificationStore } from "./notification.store"
+import type { CertificateFacts, NotificationFilter, NotificationRow, NotificationStore } from "./notification.store"
 
 export interface NewNotification {
   readonly type: NotificationType
@@ -22,6 +22,8 @@ export interface NewNotification {
   readonly severity?: Severity
   /** Days, of an expiry alert. */
   readonly threshold?: number
+  /** Of the certificate, where the caller has read them in this transaction. */
+  readonly facts?: Pick<CertificateFacts, "ownerEmail" | "ownerId">
   /** Written as dealt with instead of being sent: why. */
   readonly covered?: string
 }
@@ -66,7 +68,7 @@ export const notificationService = ({ db, notifications, audit, clock }: Deps) =
      */
     async notify(tx: Tx, notification: NewNotification): Promise<void> {
       const { type, certificateId, message, channels = usualChannels(type), covered } = notification
-      const facts = certificateId === null ? null : await notifications.facts(tx, certificateId)
+      const facts = notification.facts ?? (certificateId === null ? null : await notifications.facts(tx, certificateId))
       const owner = facts === null ? null : facts.ownerEmail || facts.ownerId
       const rows = channels.flatMap((channel): NotificationRow[] => {
         const recipient = channel === "Email" ? owner : channel

@@ -17,7 +17,7 @@ import {
   sql,
 } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
-import { hot, hotInsert } from "../db/hot"
+import { hot, hotInsertCount } from "../db/hot"
 import { listing, type Slice, type TextFilter } from "../db/listing"
 import { forUpdate } from "../db/locking"
 import { rowCounts } from "../db/row-counts"
@@ -127,7 +127,7 @@ export const notificationStore = ({ t, read, scan, dialect }: Db) => {
       .where(eq(certificates.id, sql.placeholder("certificateId"))),
   )
 
-  const insertRows = hotInsert("insert_notifications", notifications)
+  const insertRows = hotInsertCount("insert_notifications", notifications, notifications.id)
 
   return {
     /** Last sent first, never sent last, then newest first. */
@@ -150,7 +150,7 @@ export const notificationStore = ({ t, read, scan, dialect }: Db) => {
     async insert(tx: Tx, rows: readonly NotificationRow[]): Promise<void> {
       for (let from = 0; from < rows.length; from += chunk) {
         const some = rows.slice(from, from + chunk)
-        if ((await insertRows(tx, some)).length < some.length) throw new Error("a notification has an id that is taken")
+        if ((await insertRows(tx, some)) < some.length) throw new Error("a notification has an id that is taken")
       }
     },
 

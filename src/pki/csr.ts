@@ -16,16 +16,16 @@ export interface Csr {
   readonly der: Buffer
   /** Empty when the subject has none. */
   readonly commonName: string
-  readonly sans: San[]
+  readonly sans: readonly San[]
   /** Kinds of names that are requested but not among `sans`, such as `otherName`; a signer does not copy them. */
-  readonly otherNames: string[]
+  readonly otherNames: readonly string[]
   readonly spkiDer: Buffer
   readonly keyAlgorithm: KeyFacts["algorithm"]
   readonly keySize: number
   /** The whole subject as requested, which may hold more than the common name. */
   readonly subjectDer: Buffer
   /** Extended key usages asked for, by name where they have one. */
-  readonly ekus: string[]
+  readonly ekus: readonly string[]
   readonly mustStaple: boolean
   /** The enrolment password of SCEP and EST clients, else null. Secret. */
   readonly challengePassword: string | null
@@ -155,8 +155,26 @@ export const parseCsrDer = (der: Buffer): Csr => {
 
 const labels = new Set(["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"])
 
+/**
+ * The last few requests by their PEM. Whoever takes one looks at it, and then the CA that signs it: verifying the signature twice took
+ * longer than signing.
+ */
+const read = new Map<string, Csr>()
+const mostRead = 64
+
 /** Reads a PEM request of one block, at most 64 KiB, and verifies its signature. Throws `validation`. */
 export const parseCsr = (pem: string): Csr => {
+  const known = read.get(pem)
+  if (known !== undefined) return known
+  const csr = readPem(pem)
+  const [oldest] = read.size < mostRead ? [] : read.keys()
+  if (oldest !== undefined) read.delete(oldest)
+  // No password is kept longer than its request.
+  if (csr.challengePassword === null) read.set(pem, csr)
+  return csr
+}
+
+const readPem = (pem: string): Csr => {
   if (pem.length > maxBytes) throw refuse("is larger than 64 KiB")
   const regions = pemRegions(pem)
   const [region] = regions

@@ -1,5 +1,5 @@
 /** SQL of policy rules and their violations. */
-import { and, asc, count, eq, gt, inArray, type SQL, sql } from "drizzle-orm"
+import { and, asc, count, desc, eq, gt, inArray, type SQL, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
 import { hot } from "../db/hot"
 import { listing, type Slice, type TextFilter } from "../db/listing"
@@ -48,6 +48,14 @@ export const policyStore = ({ t, read, scan, skipLocked }: Db) => {
   )
   const lockedSubject = hot("lock_subject", (tx: Tx) =>
     forUpdate(subjectsWhere(tx, eq(certificates.id, sql.placeholder("id")))),
+  )
+  const newestOfOne = hot("newest_version_for_rules", (query: Query | Tx) =>
+    query
+      .select({ notBefore: versions.notBefore, notAfter: versions.notAfter })
+      .from(versions)
+      .where(eq(versions.certificateId, sql.placeholder("id")))
+      .orderBy(desc(versions.createdAt), desc(versions.id))
+      .limit(1),
   )
   const violationsOfOne = hot("violations_of_certificate", (query: Query | Tx) =>
     query
@@ -113,6 +121,10 @@ export const policyStore = ({ t, read, scan, skipLocked }: Db) => {
 
     /** The validity of the newest version of each certificate that has one. */
     async newestVersions(query: Query | Tx, certificateIds: readonly string[]) {
+      const [only] = certificateIds
+      if (only !== undefined && certificateIds.length === 1) {
+        return new Map((await newestOfOne(query, { id: only })).map((newest) => [only, newest]))
+      }
       const { certificateId, notBefore, notAfter, createdAt, id } = versions
       const rank = sql<number>`row_number() over (partition by ${certificateId} order by ${createdAt} desc, ${id} desc)`
       const ranked = query

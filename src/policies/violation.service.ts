@@ -33,6 +33,9 @@ const batchSize = 100
 /** Violations removed by one transaction. */
 const dropSize = 2000
 
+/** Rules that are kept as they were read. */
+const mostChecks = 500
+
 interface ReadRule {
   readonly row: PolicyRuleRow
   readonly check: RuleCheck
@@ -54,12 +57,24 @@ interface Drift {
 }
 
 export const violationService = ({ db, policies, audit, clock, onViolated, onRowError }: Deps) => {
+  /** By type and configuration: reading one takes longer than judging a certificate by it. */
+  const checks = new Map<string, RuleCheck>()
+  const checkOf = ({ type, config }: PolicyRuleRow): RuleCheck => {
+    const key = `${type} ${JSON.stringify(config)}`
+    const known = checks.get(key)
+    if (known !== undefined) return known
+    const check = ruleCheck(type, config)
+    if (checks.size >= mostChecks) checks.clear()
+    checks.set(key, check)
+    return check
+  }
+
   const readRules = (rows: readonly PolicyRuleRow[]): Rules => {
     const readable: ReadRule[] = []
     const unreadable = new Set<string>()
     for (const row of rows) {
       try {
-        readable.push({ row, check: ruleCheck(row.type, row.config) })
+        readable.push({ row, check: checkOf(row) })
       } catch (error) {
         unreadable.add(row.id)
         onRowError(row.id, error)
@@ -151,6 +166,9 @@ export const violationService = ({ db, policies, audit, clock, onViolated, onRow
      */
     onCertificateChanged: async (tx: Tx, certificateId: string): Promise<void> =>
       settle(tx, await policies.subjects(tx, [certificateId])),
+
+    /** `onCertificateChanged`, of a caller that has the certificate as it is now. */
+    judge: (tx: Tx, certificate: SubjectRow): Promise<void> => settle(tx, [certificate]),
 
     /** Removes all violations of a rule, in steps. */
     clear: (ruleId: string): Promise<void> => repeatedly((tx) => policies.dropViolationsOf(tx, ruleId, dropSize)),

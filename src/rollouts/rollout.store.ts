@@ -1,7 +1,7 @@
 /** SQL of roll-outs. */
 import { and, asc, eq, inArray, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
-import { hot, hotInsert } from "../db/hot"
+import { hot, hotInsertCount } from "../db/hot"
 import type { Tables } from "../db/tables/tables"
 
 export type RolloutRow = Tables["rollouts"]["$inferSelect"]
@@ -15,7 +15,7 @@ export const rolloutStore = ({ t, read }: Db) => {
       .from(t.rollouts)
       .where(eq(t.rollouts.id, sql.placeholder("id"))),
   )
-  const insertRows = hotInsert("insert_rollouts", t.rollouts)
+  const insertRows = hotInsertCount("insert_rollouts", t.rollouts, t.rollouts.id)
 
   return {
     async get(query: Tx | Query, id: string): Promise<RolloutRow | null> {
@@ -41,7 +41,7 @@ export const rolloutStore = ({ t, read }: Db) => {
 
     /** How many were stored: not those of certificates of which another one is running. */
     async insertAll(tx: Tx, added: readonly NewRollout[]): Promise<number> {
-      return (await insertRows(tx, added)).length
+      return await insertRows(tx, added)
     },
 
     /** False when it was no longer running. */

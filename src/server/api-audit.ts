@@ -13,7 +13,8 @@ export const apiAudit =
   async (c, next) => {
     if (kindOfPath(c.req.path) !== "api" || quiet.test(c.req.path)) return next()
     const started = performance.now()
-    const body = c.req.raw.body === null ? null : await c.req.arrayBuffer()
+    const hasBody = c.req.header("content-length") !== undefined || c.req.raw.body !== null
+    const body = hasBody ? await c.req.arrayBuffer() : null
     await next()
     const actor = c.get("actor")
     calls.record({

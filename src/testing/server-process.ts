@@ -32,6 +32,8 @@ export interface ServerProcess {
   post(path: string, body?: unknown): Promise<Body>
   /** Every answer's headers and body so far. */
   readonly heard: readonly string[]
+  /** Of the process that was started last. */
+  readonly pid: number
   readonly adminKey: string
   readonly caPem: string
   /** Starts it, again after `kill` or `stop`; resolves when it answers. */
@@ -138,6 +140,9 @@ export const serverProcess = async (
     get: (path) => must("GET", path),
     post: (path, body) => must("POST", path, body),
     heard,
+    get pid() {
+      return running().pid
+    },
     get adminKey() {
       return key()
     },

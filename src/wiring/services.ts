@@ -171,13 +171,10 @@ export const wireServices = (options: WiringOptions) => {
   const lifecycle = lifecycleService({ ...common, certificates, versions, serving, jobs, queue, rollouts })
   const news: CertificateNews = {
     changed: violations.onCertificateChanged,
-    async issued(tx, certificateId) {
-      await violations.onCertificateChanged(tx, certificateId)
-      const certificate = await certificates.get(certificateId, tx)
+    async issued(tx, certificate) {
+      await violations.judge(tx, certificate)
       // One message for a run, not one for each of its agents.
-      if (certificate !== null && certificate.status !== "RenewalInProgress") {
-        await announcements.renewalSucceeded(tx, certificateId)
-      }
+      if (certificate.status !== "RenewalInProgress") await announcements.renewalSucceeded(tx, certificate.id)
     },
     revoked: announcements.revoked,
     unsaid: (query, looked) =>
