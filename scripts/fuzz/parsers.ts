@@ -1,4 +1,5 @@
 /** What is fuzzed: each parser of bytes that others send, with good inputs to start from. A new parser is one more entry. */
+import { createHash } from "node:crypto"
 import { createRootAuthority, openAuthority } from "../../src/pki/authority"
 import { openFrame, parseCertificate, splitChain } from "../../src/pki/certificate"
 import { certsOnly } from "../../src/pki/certs-only"
@@ -11,6 +12,7 @@ import { nameText, readName, writeName, writeSubject } from "../../src/pki/disti
 import { writeExtension, writeExtensions } from "../../src/pki/extensions"
 import { writeSans } from "../../src/pki/general-name"
 import { issuedSubject } from "../../src/pki/issued-subject"
+import { keyStoreCertificates } from "../../src/pki/key-store-certificates"
 import {
   generateKey,
   type KeyType,
@@ -24,6 +26,7 @@ import {
 import { commonNameProblem, nameKey, sanOf, sanProblem } from "../../src/pki/names"
 import { certIdMatcher, certIdOf, parseOcspRequest } from "../../src/pki/ocsp"
 import { certificateBlocks, pemBlocks, toPem } from "../../src/pki/pem"
+import { pkcs12KeyStore } from "../../src/pki/pkcs12-key-store"
 import { readScepRequest } from "../../src/pki/scep"
 import { chainOf, verifyChain } from "../../src/pki/trust"
 import { csrWithChallenge, scepMessage, selfSigned } from "../../src/testing/scep-client"
@@ -279,4 +282,43 @@ export const parsers: Readonly<Record<string, () => Promise<Fuzzed>>> = {
       },
     }
   },
+
+  async "key-store"() {
+    const key = await generateKey("ecdsa-p256")
+    const { ders } = await makeCertificates()
+    const [first, ...chain] = ders.map((der) => toPem("CERTIFICATE", der))
+    const content = { keyPem: privateKeyPem(key), certPem: first ?? "", chainPem: chain.join(""), password: "secret" }
+    return {
+      corpus: [pkcs12KeyStore(content), pkcs12KeyStore({ ...content, legacy: true }), javaKeyStore(ders)],
+      parse: (input) => void keyStoreCertificates(input, ["secret"]),
+    }
+  },
+}
+
+/** A JKS file with trusted certificates: `version, count, (tag, alias, date, type, certificate)*, digest`; its password is "secret". */
+const javaKeyStore = (ders: readonly Buffer[]): Buffer => {
+  const number = (value: number) => {
+    const bytes = Buffer.alloc(4)
+    bytes.writeUInt32BE(value)
+    return bytes
+  }
+  const word = (value: string) => Buffer.concat([number(value.length).subarray(2), Buffer.from(value)])
+  const entries = ders.flatMap((der, at) => [
+    number(2),
+    word(`c${at}`),
+    Buffer.alloc(8),
+    word("X.509"),
+    number(der.length),
+    der,
+  ])
+  const body = Buffer.concat([number(0xfeedfeed), number(2), number(ders.length), ...entries])
+  // Of the password, a phrase and the body, as Sun has it.
+  return Buffer.concat([
+    body,
+    createHash("sha1")
+      .update(Buffer.from("secret", "utf16le").swap16())
+      .update("Mighty Aphrodite")
+      .update(body)
+      .digest(),
+  ])
 }

@@ -32,9 +32,13 @@ const ciphers: Readonly<Record<string, { name: string; keyBytes: number }>> = {
   "1.2.840.113549.3.7": { name: "des-ede3-cbc", keyBytes: 24 },
 }
 
-/** Bounds what a hostile file can cost; tools write 2,048 to 600,000. */
-const mostRounds = 1_000_000
+/** Bounds what a hostile file can cost. Tools write 2,048 to 600,000 rounds, those of the old derivation 100,000 at most. */
+const mostRounds = { pbkdf2: 600_000, pkcs12: 100_000 } as const
 const mostCertificates = 10_000
+/** Tools write two. */
+const mostContents = 8
+/** Bags within bags are allowed, and nobody writes them. */
+const deepestBag = 4
 
 const invalid = (problem: string): AppError => new AppError("validation", `${what}: ${problem}`)
 
@@ -71,7 +75,10 @@ const pkcs12Contents = (bytes: Buffer): Content[] => {
   const contents: Content[] = []
   // The octets were opaque so far: what Java and OpenSSL write inside may be BER as well.
   const list = readSequence(berToDer(octetsIn(safe.body), what), what)
-  while (!list.done) contents.push(contentIn(list.enter(tags.sequence)))
+  while (!list.done) {
+    contents.push(contentIn(list.enter(tags.sequence)))
+    if (contents.length > mostContents) throw invalid("it has too many parts")
+  }
   return contents
 }
 
@@ -100,14 +107,15 @@ const certificatesIn = ({ type, body }: Content, password: string): Buffer[] => 
   }
 }
 
-const certificatesOfBags = (der: Buffer): Buffer[] => {
+const certificatesOfBags = (der: Buffer, depth = 1): Buffer[] => {
+  if (depth > deepestBag) throw invalid("its bags are nested too deeply")
   const found: Buffer[] = []
   const bags = readSequence(berToDer(der, what), what)
   while (!bags.done) {
     const bag = bags.enter(tags.sequence)
     const type = readOid(bag.next(tags.oid).content, what)
     const value = bag.next(contextTag(0, true)).content
-    if (type === nestedBag) found.push(...certificatesOfBags(value))
+    if (type === nestedBag) found.push(...certificatesOfBags(value, depth + 1))
     if (type !== certificateBag) continue
     const certificate = new DerReader(value, what).enter(tags.sequence)
     if (readOid(certificate.next(tags.oid).content, what) !== x509Certificate) continue
@@ -135,7 +143,7 @@ const keyFor = (algorithm: DerReader, password: string): { cipher: string; key: 
   const parameters = algorithm.enter(tags.sequence)
   if (type === sha1TripleDes) {
     const salt = parameters.next(tags.octetString).content
-    const rounds = roundsIn(parameters)
+    const rounds = roundsIn(parameters, mostRounds.pkcs12)
     const way = { digest: "sha1", password, salt, rounds } as const
     return {
       cipher: "des-ede3-cbc",
@@ -149,7 +157,7 @@ const keyFor = (algorithm: DerReader, password: string): { cipher: string; key: 
   if (derivationType !== pbkdf2) throw new UnsupportedCipher(`its key is derived in an unknown way (${derivationType})`)
   const derived = derivation.enter(tags.sequence)
   const salt = derived.next(tags.octetString).content
-  const rounds = roundsIn(derived)
+  const rounds = roundsIn(derived, mostRounds.pbkdf2)
   derived.optional(tags.integer)
   // Left out it means SHA-1 (RFC 8018 appendix A.2).
   const hmac = derived.done ? "sha1" : hmacs[readOid(derived.enter(tags.sequence).next(tags.oid).content, what)]
@@ -161,9 +169,9 @@ const keyFor = (algorithm: DerReader, password: string): { cipher: string; key: 
   return { cipher: cipher.name, key: pbkdf2Sync(password, salt, rounds, cipher.keyBytes, hmac), iv }
 }
 
-const roundsIn = (parameters: DerReader): number => {
+const roundsIn = (parameters: DerReader, most: number): number => {
   const rounds = readSmallInteger(parameters.next(tags.integer), what)
-  if (rounds < 1 || rounds > mostRounds) throw invalid("its key derivation takes too many rounds")
+  if (rounds < 1 || rounds > most) throw invalid("its key derivation takes too many rounds")
   return rounds
 }
 
