@@ -20,7 +20,7 @@ setDefaultTimeout(180_000)
 
 const sshd = peer("sshd", "openssh-server")
 const sshKeygen = peer("ssh-keygen", "openssh-client")
-const keytool = peer("keytool", "default-jdk-headless")
+const keytool = peer("keytool", "default-jre-headless")
 
 let stage: Stage
 afterEach(() => stage.end())
