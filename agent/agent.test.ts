@@ -328,6 +328,18 @@ describe("a deployment", () => {
     expect(readFileSync(keys("mc-api.key.prev"), "utf8")).toBe(key)
   })
 
+  test("of a certificate without the name that its target is asked for touches nothing", async () => {
+    await start()
+    addFileTarget("tgt-1", "mc-api", { verify_server_name: "shop.example.com", post_deploy_verify: { enabled: false } })
+    fake.addCsrJob("mc-api", "api.example.com", ["api.example.com", "*.shop.example.com"])
+    await until("the deployment has failed", () => fake.state.jobs[1]?.status === "Failed")
+    expect(fake.state.jobs[1]?.error).toContain("the certificate is not for shop.example.com")
+    expect(existsSync(join(folder, "tgt-1.pem"))).toBe(false)
+    addFileTarget("tgt-1", "mc-api", { verify_server_name: "www.shop.example.com" })
+    fake.addDeployment("tgt-1", fake.state.versions.at(-1)?.id)
+    await until("the other one is deployed", () => fake.state.jobs[2]?.status === "Completed")
+  })
+
   test("of an unknown type names the types this agent knows", async () => {
     fake = await startFakeServer()
     fake.addTarget("tgt-1", "mc-api", "Abacus", {})

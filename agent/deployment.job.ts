@@ -1,4 +1,6 @@
 /** A deployment job: fetch, check, find the key, let the engine carry out the target's plan, prove it, report. */
+import { X509Certificate } from "node:crypto"
+import { isIP } from "node:net"
 import type { Logger } from "@logtape/logtape"
 import type { DeploymentFacts } from "../src/agents/agent-protocol.schema"
 import type { AgentClient, Work } from "../src/client/agent-client"
@@ -9,7 +11,7 @@ import { type ReferenceRules, resolveReferences } from "../src/connectors/secret
 import { targetConnector } from "../src/connectors/targets/catalog"
 import type { Target, TargetDeps } from "../src/connectors/targets/contract"
 import { endpointIn } from "../src/connectors/targets/endpoint"
-import { messageOf } from "../src/errors"
+import { AppError, messageOf } from "../src/errors"
 import { type DeployEngine, DeploymentFailure } from "./deploy/engine"
 import { withLocks } from "./deploy/locks"
 import type { Keystore } from "./keystore"
@@ -115,12 +117,28 @@ interface Deployed {
   readonly wasInPlace: boolean
 }
 
+/**
+ * A target that says by which name it is asked for gets no certificate without that name. Only where it says so outright: the
+ * host to look at may well have another name than what it serves.
+ */
+const demandName = (leafDer: Buffer, { target_type, target_config }: Work): void => {
+  if (!target_type) return
+  // What an unknown type means is for the next step to say.
+  const name = endpointIn(target_config ?? {}, true)?.serverName
+  if (name === undefined || isIP(name) !== 0 || new X509Certificate(leafDer).checkHost(name) !== undefined) return
+  throw new AppError(
+    "validation",
+    `the certificate is not for ${name}, the name that the target is asked for (verify_server_name); nothing was changed`,
+  )
+}
+
 const deploy = async (deps: DeploymentJobDeps, work: Work): Promise<Deployed> => {
   const { client, keystore, engine, clock, log, repeating } = deps
   const { leaf, certPem, chainPem } = await during("cert fetch failed", async () => {
     const answer = await repeatedly(repeating, () => client.certificate(work.certificate_id, work.version_id ?? null))
     return checkedChain(answer, work.fingerprint_sha256 || null, clock.now())
   })
+  await during("deployment failed", () => demandName(leaf.der, work))
   const { slot, keyPem } = await during("key read failed", () => keystore.keyFor(work.certificate_id, leaf.der))
   const target = await open(deps, work)
   let wasInPlace = false

@@ -21,11 +21,19 @@ export const sha256Of = (bytes: Uint8Array): string => createHash("sha256").upda
 
 const isMissing = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === "ENOENT"
 
-/** A name too long to exist is as good as gone: writing it is what failed. */
+/**
+ * A name too long to exist is as good as gone: writing it is what failed. Asked first, since a read-only file system refuses to
+ * remove even what is not there.
+ */
 export const removeIfThere = async (path: string): Promise<void> => {
-  await rm(path, { force: true }).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== "ENAMETOOLONG") throw error
-  })
+  const isThere = await lstat(path).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => {
+      if (error.code !== "ENOENT" && error.code !== "ENAMETOOLONG") throw error
+      return false
+    },
+  )
+  if (isThere) await rm(path, { force: true })
 }
 
 /** Makes renames and new names in a folder durable. Windows can neither open folders nor needs it. */

@@ -1,5 +1,5 @@
 /** `certctl agent` as a process of its own: joined with a token, started, killed, started again. */
-import { chmodSync, chownSync, mkdirSync, readFileSync } from "node:fs"
+import { chmodSync, chownSync, copyFileSync, mkdirSync, readFileSync } from "node:fs"
 import type { ServerProcess } from "./server-process"
 import { executable, type Program, type Stage } from "./stage"
 
@@ -30,17 +30,21 @@ export const joinedAgent = async (
 ): Promise<AgentProcess> => {
   const { token } = await server.post("/api/v1/join-tokens", {})
   const dataDir = stage.at(name)
+  const program = stage.at(`${name}-certctl`)
   const env = { CERTCTL_DATA_DIR: dataDir, CERTCTL_LOG_LEVEL: "debug", ...given }
   if (user !== undefined) {
     // The way to its folder is open to it, the folder is its own.
     chmodSync(stage.folder, 0o711)
     mkdirSync(dataDir, { mode: 0o700 })
     chownSync(dataDir, user, user)
+    // Wherever this checkout lies, others may not be let in there.
+    copyFileSync(executable, program)
+    chmodSync(program, 0o755)
   }
   const as: readonly [string, ...string[]] =
     user === undefined
       ? [executable]
-      : ["setpriv", `--reuid=${user}`, `--regid=${user}`, "--clear-groups", "--no-new-privs", executable]
+      : ["setpriv", `--reuid=${user}`, `--regid=${user}`, "--clear-groups", "--no-new-privs", program]
   const join = stage.run([...as, "agent", "join", "--server", server.url, "--name", name], {
     env: { ...env, CERTCTL_JOIN_TOKEN: token },
     name: `${name}-join`,
@@ -48,10 +52,10 @@ export const joinedAgent = async (
   if ((await join.exited) !== 0) throw new Error(`certctl agent join failed: ${join.stderr()}`)
   const identity = JSON.parse(readFileSync(`${dataDir}/agent.json`, "utf8")) as { agent_id: string; api_key: string }
 
-  let program: Program | undefined
+  let process: Program | undefined
   const running = (): Program => {
-    if (program === undefined) throw new Error(`${name} was never started`)
-    return program
+    if (process === undefined) throw new Error(`${name} was never started`)
+    return process
   }
   return {
     id: identity.agent_id,
@@ -59,7 +63,7 @@ export const joinedAgent = async (
     dataDir,
     keyDir: `${dataDir}/keys`,
     start() {
-      program = stage.run([...as, "agent"], { env, name })
+      process = stage.run([...as, "agent"], { env, name })
     },
     process: running,
     kill: () => running().kill(),

@@ -19,6 +19,7 @@ import { probe, type StartTls } from "../connectors/probe"
 import type { Material, TargetDefinition } from "../connectors/targets/contract"
 import type { Authority } from "../pki/authority"
 import { type Deployable, deploying, testTargetDeps } from "./deploying"
+import { runOnce } from "./dying"
 import { freePort } from "./free-port"
 import { openStage, type Stage } from "./stage"
 import { until } from "./until"
@@ -81,6 +82,9 @@ export interface ScenarioRun {
   serves(fingerprint: string): Promise<void>
   onDisk(): string[]
 }
+
+/** Every step has its turn in a test of its own (kill-steps), with one product; here some of them, with each. */
+const stepsApart = 2
 
 const isFingerprint = (text: string) => /^[0-9a-f]{64}$/.test(text)
 
@@ -228,6 +232,47 @@ export const fileTargetScenarios = (scenarios: Scenarios, more: (run: () => Scen
       )
       expect(contents().filter(([name]) => name !== "ballast")).toEqual(old)
       expect(await run.served()).toBe(before)
+    })
+
+    test("has its old files where the agent may not write", async () => {
+      const folder = run.stage.at("locked")
+      mkdirSync(folder)
+      if (!mountSmall(folder)) return console.warn("skipped: mounting a file system is not permitted here")
+      run.stage.onEnd(() => Bun.spawnSync(["umount", folder]))
+      for (const path of run.peer.files) copyFileSync(path, join(folder, basename(path)))
+      // Root may write everywhere but here.
+      Bun.spawnSync(["mount", "-o", "remount,ro", folder])
+      const contents = () => readdirSync(folder).map((name) => [name, readFileSync(join(folder, name), "utf8")])
+      const old = contents()
+      await expect(run.deploy(await run.leaf(), run.peer.elsewhere(folder))).rejects.toThrow(
+        /writing the files failed: .*(EROFS|read-only).*; nothing was changed/i,
+      )
+      expect(contents()).toEqual(old)
+      expect(readdirSync(run.stage.at("agent/journal"))).toEqual([])
+    })
+
+    test("is whole after kill -9 at one step of a deployment after another", async () => {
+      const { stage, peer, authority } = run
+      const base = { folder: stage.at("agent"), diesAfter: false }
+      for (let step = 1; ; step += stepsApart) {
+        const old = run.onDisk()
+        const leaf = await run.leaf()
+        const does = {
+          ...({ kind: "connector", type: connector.type, config: peer.config } as const),
+          ...{ leaf, chainPem: authority.certPem },
+        }
+        const { ending, output } = await runOnce(stage.at("one.json"), { ...base, does, diesAt: step })
+        if (ending === "failed") throw new Error(output)
+        const repair = { ...base, does: { kind: "repair" }, diesAt: Number.MAX_SAFE_INTEGER } as const
+        if (ending === "died") {
+          expect(await runOnce(stage.at("repair.json"), repair)).toMatchObject({ ending: "done" })
+        }
+        const text = run.onDisk().join("")
+        const isNew = text.includes(leaf.certPem) && text.includes(leaf.keyPem)
+        expect([step, isNew || text === old.join("")]).toEqual([step, true])
+        expect(readdirSync(stage.at("agent/journal"))).toEqual([])
+        if (ending === "done") return run.serves(leaf.fingerprint)
+      }
     })
 
     test("ends with one pair when two are deployed at once", async () => {
