@@ -10,7 +10,7 @@ import type { ProbeRequest, ProbeResult } from "../src/connectors/probe"
 import { type ReferenceRules, resolveReferences } from "../src/connectors/secret-reference"
 import { targetConnector } from "../src/connectors/targets/catalog"
 import type { Target, TargetDeps } from "../src/connectors/targets/contract"
-import { endpointIn } from "../src/connectors/targets/endpoint"
+import { endpointIn, servedNameIn } from "../src/connectors/targets/endpoint"
 import { AppError, messageOf } from "../src/errors"
 import { type DeployEngine, DeploymentFailure } from "./deploy/engine"
 import { withLocks } from "./deploy/locks"
@@ -121,11 +121,9 @@ interface Deployed {
  * A target that says by which name it is asked for gets no certificate without that name. Only where it says so outright: the
  * host to look at may well have another name than what it serves.
  */
-const demandName = (leafDer: Buffer, { target_type, target_config }: Work): void => {
-  if (!target_type) return
-  // What an unknown type means is for the next step to say.
-  const name = endpointIn(target_config ?? {}, true)?.serverName
-  if (name === undefined || isIP(name) !== 0 || new X509Certificate(leafDer).checkHost(name) !== undefined) return
+const demandName = (leafDer: Buffer, { target_config }: Work): void => {
+  const name = servedNameIn(target_config ?? {})
+  if (name === null || isIP(name) !== 0 || new X509Certificate(leafDer).checkHost(name) !== undefined) return
   throw new AppError(
     "validation",
     `the certificate is not for ${name}, the name that the target is asked for (verify_server_name); nothing was changed`,

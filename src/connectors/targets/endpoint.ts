@@ -40,6 +40,13 @@ interface Names {
   readonly startTls: StartTls | undefined
 }
 
+/** The name by which the configuration says that the target is asked for; null where it leaves that to the host's name. */
+export const servedNameIn = (config: Readonly<Record<string, unknown>>): string | null => {
+  const proof = config.post_deploy_verify
+  const inProof = typeof proof === "object" && proof !== null && "server_name" in proof ? proof.server_name : undefined
+  return textIn(config.verify_server_name) ?? textIn(inProof) ?? null
+}
+
 const endpoint = (host: string, port: number, { serverName, startTls }: Names): Endpoint => ({
   host: host.replace(/^\[(.*)\]$/, "$1"),
   port,
