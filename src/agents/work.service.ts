@@ -6,13 +6,13 @@ import type { LifecycleService } from "../certificates/lifecycle.service"
 import type { ServingStore } from "../certificates/serving.store"
 import type { VersionStore } from "../certificates/version.store"
 import type { Clock } from "../clock"
-import type { Db, Query, Tx } from "../db/db"
+import type { Db } from "../db/db"
 import type { KeyRule } from "../db/tables/issuance.tables"
 import { AppError } from "../errors"
 import type { JobRow, JobStore } from "../jobs/job.store"
 import { type JobQueue, jobSignals } from "../jobs/job-queue.service"
 import { splitChain } from "../pki/certificate"
-import { type DeploymentWindows, windowHold } from "../rollouts/deployment-window"
+import { type WindowsOf, windowHoldOf } from "../rollouts/deployment-window"
 import { maxHoldingJobs, maxWaitSeconds, type WorkItem } from "./agent-protocol.schema"
 
 interface Deps {
@@ -23,11 +23,7 @@ interface Deps {
   versions: VersionStore
   serving: Pick<ServingStore, "isMapped">
   lifecycle: Pick<LifecycleService, "afterJob" | "reasonToEnd">
-  /** Those of the targets that have deployment windows. */
-  windowsOf: (
-    query: Query | Tx,
-    targetIds: readonly string[],
-  ) => Promise<ReadonlyMap<string, { targetName: string; windows: DeploymentWindows | null }>>
+  windowsOf: WindowsOf
   /** Type and decrypted configuration of a target; null when it is gone. */
   targetFor: (targetId: string) => Promise<{ type: string; config: Record<string, unknown> } | null>
   audit: Pick<AuditService, "append">
@@ -194,8 +190,7 @@ export const workService = (deps: Deps) => {
           )
     for (const job of claimable) {
       // It waited for its agent, or for another attempt, until the windows had shut.
-      const target = windows.get(job.targetId ?? "")
-      const hold = target === undefined || job.ignoresWindows ? null : windowHold(target, clock.now())
+      const hold = windowHoldOf(job, windows.get(job.targetId ?? ""), clock.now())
       if (hold !== null) {
         await db.transaction((tx) => queue.hold(tx, job, hold))
         continue

@@ -7,7 +7,7 @@ import type { Db, Tx } from "../db/db"
 import { AppError } from "../errors"
 import type { JobRow, JobStore } from "../jobs/job.store"
 import type { JobQueue } from "../jobs/job-queue.service"
-import { windowHold } from "../rollouts/deployment-window"
+import { windowHoldOf } from "../rollouts/deployment-window"
 import { waveOf } from "../rollouts/rollout.machine"
 import type { Place, RolloutService } from "../rollouts/rollout.service"
 import type { RolloutRow } from "../rollouts/rollout.store"
@@ -74,13 +74,11 @@ export const deploymentService = (deps: Deps) => {
       requestedBy,
       rolloutId: rollout?.id ?? null,
       wave,
-      // Released in this same transaction when its wave may go: never claimable in between.
       ignoresWindows,
+      // Released in this same transaction when its wave may go: never claimable in between.
       hold:
         wave === null || wave === 0
-          ? ignoresWindows
-            ? null
-            : windowHold(place, clock.now())
+          ? windowHoldOf({ ignoresWindows }, place, clock.now())
           : "waits for the wave before",
     })
   }

@@ -2,6 +2,7 @@
  * When deployments may begin at a target: days of the week and times of day, in a time zone of the target's own, so that daylight
  * saving moves the window along with the people who chose it. Pure.
  */
+import type { Query, Tx } from "../db/db"
 import type { Tables } from "../db/tables/tables"
 
 export const weekdays = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"] as const
@@ -132,11 +133,27 @@ export const longestShutMs = ({ windows }: DeploymentWindows): number => {
 export const windowHoldPrefix = "outside the deployment windows"
 
 /** Why a deployment to the target may not begin now; null where it may. The same words until the windows open. */
-export const windowHold = (
-  { targetName, windows }: { readonly targetName: string; readonly windows: DeploymentWindows | null },
-  now: Date,
-): string | null => {
+export const windowHold = ({ targetName, windows }: WindowedTarget, now: Date): string | null => {
   if (windows === null || isWindowOpen(windows, now)) return null
   const opens = nextOpening(windows, now)
   return `${windowHoldPrefix} of ${targetName}: ${opens === null ? "they never open" : `it may begin at ${opens.toISOString()}`}`
 }
+
+/** A target's name, for the words of a hold, and its windows; null: at any time. */
+export interface WindowedTarget {
+  readonly targetName: string
+  readonly windows: DeploymentWindows | null
+}
+
+/** Name and windows, by target, of those of the targets that have windows. */
+export type WindowsOf = (
+  query: Query | Tx,
+  targetIds: readonly string[],
+) => Promise<ReadonlyMap<string, WindowedTarget>>
+
+/** `windowHold` of a job: a target without windows holds nothing back, nor does any where somebody passed its windows over. */
+export const windowHoldOf = (
+  job: { readonly ignoresWindows: boolean },
+  target: WindowedTarget | undefined,
+  now: Date,
+): string | null => (target === undefined || job.ignoresWindows ? null : windowHold(target, now))

@@ -11,19 +11,16 @@ import { AppError } from "../errors"
 import { mayRetry } from "../jobs/job.machine"
 import type { JobRow, JobStore } from "../jobs/job.store"
 import type { JobQueue } from "../jobs/job-queue.service"
-import { type DeploymentWindows, windowHold } from "./deployment-window"
+import { type WindowedTarget, windowHoldOf } from "./deployment-window"
 import { canMove, nextStep, waveOf } from "./rollout.machine"
 import type { RolloutRow, RolloutStore } from "./rollout.store"
 
 /** A target that a certificate goes to, with the agent that serves it. */
-export interface Place {
+export interface Place extends WindowedTarget {
   readonly targetId: string
-  readonly targetName: string
   readonly agentId: string
   /** An agent that is away proves nothing to the others. */
   readonly isAgentOnline: boolean
-  /** When deployments may begin there; null: at any time. */
-  readonly windows: DeploymentWindows | null
   /** Whether one target of the certificate goes before all others. */
   readonly isOneFirst: boolean
 }
@@ -47,9 +44,6 @@ interface Deps {
   clock: Clock
   planWaves: PlanWaves
 }
-
-const windowHoldOf = (job: Pick<JobRow, "ignoresWindows">, place: Place | undefined, now: Date): string | null =>
-  place === undefined || job.ignoresWindows ? null : windowHold(place, now)
 
 /** Why a deployment of a later wave waits. */
 const holdReason = (wave: number, waves: number): string => `waits until wave ${wave + 1} of ${waves} is verified`

@@ -1,19 +1,15 @@
 /** Lets go of deployments whose target's window has opened. */
 import type { Clock } from "../clock"
-import type { Db, Query, Tx } from "../db/db"
+import type { Db } from "../db/db"
 import type { JobStore } from "../jobs/job.store"
 import type { JobQueue } from "../jobs/job-queue.service"
-import { type DeploymentWindows, windowHold, windowHoldPrefix } from "./deployment-window"
+import { type WindowsOf, windowHoldOf, windowHoldPrefix } from "./deployment-window"
 
 interface Deps {
   db: Pick<Db, "transaction" | "read">
   jobs: Pick<JobStore, "heldBy">
   queue: Pick<JobQueue, "release" | "hold">
-  /** Those of the targets that have windows. */
-  windowsOf: (
-    query: Query | Tx,
-    targetIds: readonly string[],
-  ) => Promise<ReadonlyMap<string, { targetName: string; windows: DeploymentWindows | null }>>
+  windowsOf: WindowsOf
   clock: Clock
 }
 
@@ -27,8 +23,7 @@ export const windowService = ({ db, jobs, queue, windowsOf, clock }: Deps) => ({
       const page = await jobs.heldBy(windowHoldPrefix, after, pageSize)
       const windows = await windowsOf(db.read, [...new Set(page.flatMap((job) => job.targetId ?? []))])
       for (const job of page) {
-        const target = windows.get(job.targetId ?? "")
-        const hold = target === undefined || job.ignoresWindows ? null : windowHold(target, clock.now())
+        const hold = windowHoldOf(job, windows.get(job.targetId ?? ""), clock.now())
         if (hold === job.hold) continue
         // Compare-and-set, like every change of a job: one that moved on meanwhile is left alone.
         await db.transaction(async (tx) => {
