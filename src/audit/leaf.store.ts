@@ -1,6 +1,7 @@
 /** The sealed order of audit events. Rows are inserted and read, never changed. */
 import { and, asc, count, desc, eq, gt, inArray, notExists, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
+import { hotInsertCount } from "../db/hot"
 import type { AuditEvent } from "./audit.store"
 
 export interface SealedEvent {
@@ -16,13 +17,31 @@ export interface Leaf {
   readonly leafHash: string
 }
 
-/** Rows per INSERT; three parameters each. */
-const chunk = 1000
+/** The newest leaf. */
+export interface LastLeaf {
+  readonly seq: number
+  readonly eventId: string
+  /** Of its event. */
+  readonly timestamp: Date
+}
 
-export const leafStore = ({ t, read }: Pick<Db, "t" | "read">) => {
-  const lastLeaf = async (from: Query) => {
+/** Rows per INSERT; three parameters each. SQLite, where a statement costs no way there and back, has those of `hotInsertCount` ready. */
+const chunks = { postgres: 1000, sqlite: 50 } as const
+
+export const leafStore = ({ t, read, dialect }: Pick<Db, "t" | "read" | "dialect">) => {
+  const insertRows = hotInsertCount("insert_audit_leaves", t.auditLeaves, t.auditLeaves.seq)
+  const rowid = sql`${t.auditEvents}.rowid`
+  /**
+   * SQLite has one writer: what was committed after the last leaf's event lies behind it, whatever its clock says. On PostgreSQL
+   * transactions commit in another order than they write, and `since` says how late one may come.
+   */
+  const newerThan = (last: LastLeaf, since: Date) =>
+    dialect === "sqlite"
+      ? sql`${rowid} > (select e.rowid from ${t.auditEvents} e where e.id = ${last.eventId})`
+      : gt(t.auditEvents.timestamp, since)
+  const lastLeaf = async (from: Query): Promise<LastLeaf | null> => {
     const [row] = await from
-      .select({ seq: t.auditLeaves.seq, timestamp: t.auditEvents.timestamp })
+      .select({ seq: t.auditLeaves.seq, eventId: t.auditLeaves.eventId, timestamp: t.auditEvents.timestamp })
       .from(t.auditLeaves)
       .innerJoin(t.auditEvents, eq(t.auditEvents.id, t.auditLeaves.eventId))
       .orderBy(desc(t.auditLeaves.seq))
@@ -42,20 +61,20 @@ export const leafStore = ({ t, read }: Pick<Db, "t" | "read">) => {
       return row?.seq ?? 0
     },
 
-    /** Events without a leaf, oldest first. `since` narrows the search to newer ones; null looks at all. */
-    unsealedIn: (tx: Tx, since: Date | null, limit: number): Promise<AuditEvent[]> =>
+    /** Events without a leaf, oldest first: behind the last leaf, or on PostgreSQL from `since` on. Without any leaf all are looked at. */
+    unsealedIn: (tx: Tx, last: LastLeaf | null, since: Date, limit: number): Promise<AuditEvent[]> =>
       tx
         .select()
         .from(t.auditEvents)
         .where(
           and(
-            since === null ? undefined : gt(t.auditEvents.timestamp, since),
+            last === null ? undefined : newerThan(last, since),
             notExists(
               tx.select({ found: sql`1` }).from(t.auditLeaves).where(eq(t.auditLeaves.eventId, t.auditEvents.id)),
             ),
           ),
         )
-        .orderBy(asc(t.auditEvents.timestamp), asc(t.auditEvents.id))
+        .orderBy(...(dialect === "sqlite" ? [asc(rowid)] : [asc(t.auditEvents.timestamp), asc(t.auditEvents.id)]))
         .limit(limit),
 
     /** Events in the order of time, from after one on, and whether each has a leaf. */
@@ -92,8 +111,10 @@ export const leafStore = ({ t, read }: Pick<Db, "t" | "read">) => {
 
     /** Fails as a whole when another process used one of the numbers. */
     async insert(tx: Tx, leaves: readonly Leaf[]): Promise<void> {
+      const chunk = chunks[dialect]
       for (let from = 0; from < leaves.length; from += chunk) {
-        await tx.insert(t.auditLeaves).values(leaves.slice(from, from + chunk))
+        const some = leaves.slice(from, from + chunk)
+        if ((await insertRows(tx, some)) < some.length) throw new Error("a place in the sealed order is taken")
       }
     },
 

@@ -47,8 +47,8 @@ export const sealingService = ({ db, leaves, clock }: Deps) => {
       const last = await leaves.lastIn(tx)
       // An event from a clock that was ahead must not move the window into the future.
       const newest = Math.min(last?.timestamp.getTime() ?? 0, clock.now().getTime())
-      const since = last === null ? null : new Date(newest - lookBackMs)
-      return number(tx, last?.seq ?? 0, await leaves.unsealedIn(tx, since, mostPerBatch))
+      const since = new Date(newest - lookBackMs)
+      return number(tx, last?.seq ?? 0, await leaves.unsealedIn(tx, last, since, mostPerBatch))
     })
 
   /** Page by page, beside requests: there may be millions, nearly all of which are sealed. */

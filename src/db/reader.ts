@@ -6,7 +6,7 @@ import { sqliteKit } from "./kit"
 import { type OpenDatabaseOptions, openDatabase, placeOf } from "./open"
 import { allTables } from "./tables/tables"
 
-export interface Reader extends Pick<Db, "t" | "read"> {
+export interface Reader extends Pick<Db, "t" | "read" | "dialect"> {
   close(): Promise<void>
 }
 
@@ -22,6 +22,7 @@ const openFile = async (file: string, nativeBinding: string | undefined): Promis
     throw new AppError("validation", `cannot read the database file ${file}: ${messageOf(error)}`, { cause: error })
   }
   return {
+    dialect: "sqlite",
     t: allTables(sqliteKit),
     read: drizzle({ client: connection }) as unknown as Query,
     async close() {
