@@ -5,6 +5,8 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { Clock } from "../clock"
 import { readConfig } from "../config"
+import { parseConfig } from "../connectors/config"
+import { targetConnector } from "../connectors/targets/catalog"
 import type { Db } from "../db/db"
 import { parseCertificate, splitChain } from "../pki/certificate"
 import { certificateBlocks } from "../pki/pem"
@@ -76,6 +78,8 @@ onEachDialect("the demo inventory", (openDb) => {
       Revoked: 1,
     })
     expect(await services.demo.isDemo()).toBe(true)
+    for (const { type, config } of rows.targets) parseConfig(targetConnector(type).config, config)
+    expect(Object.keys(countBy(rows.targets, ({ type }) => type))).toHaveLength(6)
 
     const again = await startServer(db)
     expect(await again.demo.load()).toBe("present")

@@ -22,15 +22,27 @@ type AgentName = (typeof agents)[number]["name"]
 
 /** By the short names that the table of certificates uses. */
 export const targets = {
-  www: { name: "Web site", agent: "web-prod", host: "www" },
-  shop: { name: "Shop", agent: "web-prod", host: "shop" },
-  staging: { name: "Staging web", agent: "web-staging", host: "staging" },
-  public: { name: "Public load balancer", agent: "lb-prod", host: "lb-public" },
-  internal: { name: "Internal load balancer", agent: "lb-prod", host: "lb-internal" },
-  data: { name: "Data gateway", agent: "data-prod", host: "data" },
-  edge: { name: "Edge cache", agent: "edge-01", host: "edge-01" },
-  ingress: { name: "Cluster ingress", agent: "k8s-prod", host: "ingress" },
-} as const satisfies Record<string, { name: string; agent: AgentName; host: string }>
+  www: { name: "Web site", type: "NGINX", agent: "web-prod", host: "www" },
+  shop: { name: "Shop", type: "Apache", agent: "web-prod", host: "shop" },
+  staging: { name: "Staging web", type: "NGINX", agent: "web-staging", host: "staging" },
+  public: { name: "Public load balancer", type: "HAProxy", agent: "lb-prod", host: "lb-public" },
+  internal: { name: "Internal load balancer", type: "HAProxy", agent: "lb-prod", host: "lb-internal" },
+  data: { name: "Data gateway", type: "Envoy", agent: "data-prod", host: "data" },
+  edge: { name: "Edge cache", type: "Caddy", agent: "edge-01", host: "edge-01" },
+  ingress: { name: "Cluster ingress", type: "KubernetesSecrets", agent: "k8s-prod", host: "ingress" },
+} as const satisfies Record<string, { name: string; type: string; agent: AgentName; host: string }>
+
+type DemoTargetType = (typeof targets)[keyof typeof targets]["type"]
+
+/** What each kind is configured with, short of where it is looked at. */
+const configs: Readonly<Record<DemoTargetType, (host: string) => Record<string, unknown>>> = {
+  NGINX: (host) => ({ cert_path: `/etc/nginx/tls/${host}.pem`, key_path: `/etc/nginx/tls/${host}.key` }),
+  Apache: (host) => ({ cert_path: `/etc/apache2/tls/${host}.pem`, key_path: `/etc/apache2/tls/${host}.key` }),
+  HAProxy: (host) => ({ pem_path: `/etc/haproxy/tls/${host}.pem` }),
+  Envoy: (host) => ({ cert_dir: `/etc/envoy/tls/${host}`, sds_config: true }),
+  Caddy: (host) => ({ mode: "file", cert_dir: `/etc/caddy/tls/${host}` }),
+  KubernetesSecrets: (host) => ({ namespace: "ingress", secret_name: `${host}-tls` }),
+}
 
 export type DemoTarget = keyof typeof targets
 
@@ -55,18 +67,14 @@ export const fleetRows = (now: Date) => {
         ...facts,
       }),
     ),
-    targets: Object.entries(targets).map(([key, { name, agent, host }], i): Insert<"deploymentTargets"> => {
+    targets: Object.entries(targets).map(([key, { name, type, agent, host }], i): Insert<"deploymentTargets"> => {
       const at = before((158 - i * 9) * dayMs)
       return {
         id: `tgt-${key}`,
         name,
-        type: "NGINX",
+        type,
         agentId: `ag-${agent}`,
-        config: {
-          cert_path: `/etc/nginx/tls/${host}.pem`,
-          key_path: `/etc/nginx/tls/${host}.key`,
-          verify_host: `${host}.example.invalid`,
-        },
+        config: { ...configs[type](host), verify_host: `${host}.example.invalid` },
         createdAt: at,
         updatedAt: at,
       }

@@ -2,7 +2,7 @@
 import { newId } from "../db/ids"
 import type { Tables } from "../db/tables/tables"
 import { type DemoCertificate, demoCertificates } from "./certificates.rows"
-import { agentIdOf, type DemoTarget, endpointOf, targetIdOf } from "./fleet.rows"
+import { agentIdOf, type DemoTarget, endpointOf, targetIdOf, targets } from "./fleet.rows"
 import { createdOf, daysFrom, fractionOf, historyDays, issuesOf } from "./moments"
 import { personOf } from "./ownership.rows"
 import type { DemoVersion } from "./versions.rows"
@@ -19,11 +19,19 @@ const issuingFailures = [
   "no answer from the CA within 30 seconds",
   "CSR of the agent was refused: it asks for a name that the profile does not allow",
 ]
-const deployingFailures = [
-  'deployment failed: validate_command (nginx -t) ended with code 1: nginx: [emerg] unknown directive "sll_protocols"',
-  "deployment failed: reload_command (systemctl reload nginx) ended with code 1",
-  "deployment failed: write: no space left on device; the former files were put back",
-]
+const deployingFailures = {
+  NGINX: [
+    'deployment failed: validate_command (nginx -t) ended with code 1: nginx: [emerg] unknown directive "sll_protocols"',
+    "deployment failed: reload_command (systemctl reload nginx) ended with code 1",
+  ],
+  files: ["deployment failed: write: no space left on device; the former files were put back"],
+  KubernetesSecrets: ["deployment failed: PATCH /api/v1/namespaces/ingress/secrets/ingress-tls was answered 403"],
+}
+const deployingFailuresOf = (target: DemoTarget): readonly string[] => {
+  const { type } = targets[target]
+  if (type === "KubernetesSecrets") return deployingFailures.KubernetesSecrets
+  return type === "NGINX" ? [...deployingFailures.NGINX, ...deployingFailures.files] : deployingFailures.files
+}
 const pick = (list: readonly string[], text: string): string | null =>
   list[Math.floor(fractionOf(text) * list.length)] ?? null
 
@@ -85,7 +93,7 @@ const deploymentsOf = (
   const chance = fractionOf(`${id} ${target} ${run}`)
   const jobs: Job[] = []
   if (chance < 0.08) {
-    const lastError = pick(deployingFailures, `${id} ${target}`)
+    const lastError = pick(deployingFailuresOf(target), `${id} ${target}`)
     jobs.push(
       finished("Deployment", id, after(seenAt, -3 * secondMs), 2 * secondMs, { ...where, status: "Failed", lastError }),
     )
