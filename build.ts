@@ -168,7 +168,11 @@ const compile = async (target: Target, outfile: string): Promise<void> => {
     process.chdir(stage)
     await bundle({
       // A thread starts from a file of its own; beside the chunks, it is where they look for it.
-      entrypoints: [join(root, "src/main.ts"), join(root, "src/db/sqlite-scan.worker.ts")],
+      entrypoints: [
+        join(root, "src/main.ts"),
+        join(root, "src/db/sqlite-scan.worker.ts"),
+        join(root, "src/db/sqlite-checkpoint.worker.ts"),
+      ],
       naming: { entry: "[name].[ext]" },
       target: "bun",
       format: "esm",

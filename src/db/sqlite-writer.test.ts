@@ -5,6 +5,7 @@ import { join } from "node:path"
 import Database from "better-sqlite3"
 import { count } from "drizzle-orm"
 import { integer, sqliteTable, text } from "drizzle-orm/sqlite-core"
+import { until } from "../testing/until"
 import type { DbHandle, Tx } from "./db"
 import { backupSqlite, openSqlite } from "./sqlite"
 import { SqliteWriter } from "./sqlite-writer"
@@ -32,8 +33,18 @@ const open = async (file: string, deadlineMilliseconds?: number): Promise<DbHand
 }
 
 /** Its batches take in whatever is queued, however slow the machine is at this moment. */
-const newWriter = (connection: Database.Database, committed: (turn: unknown) => void = () => undefined) =>
-  new SqliteWriter(connection, { deadlineMilliseconds: 5000, batchMilliseconds: 5000, committed })
+const newWriter = (
+  connection: Database.Database,
+  committed: (turn: unknown) => void = () => undefined,
+  flushed: () => Promise<void> = async () => undefined,
+) =>
+  new SqliteWriter(connection, {
+    deadlineMilliseconds: 5000,
+    batchMilliseconds: 5000,
+    flushed,
+    checkpointer: { committed: () => undefined, pause: () => undefined },
+    committed,
+  })
 
 const addNote = async (tx: Tx, body: string) => {
   await tx.insert(notes).values({ body })
@@ -59,6 +70,38 @@ test("rolls back a transaction that is past its deadline, refuses what wakes up 
   wake()
   expect(String(await lateResult)).toContain("outside of its run")
   expect(await db.read.select().from(notes)).toEqual([{ id: 1, body: "next" }])
+})
+
+test("nobody hears of success before the disk has it, and others go on meanwhile", async () => {
+  const connection = new Database(join(newFolder(), "a.db"))
+  cleanups.push(() => connection.close())
+  connection.pragma("journal_mode = wal")
+  connection.exec("create table notes (id integer primary key, body text not null)")
+  const flushes: PromiseWithResolvers<void>[] = []
+  const heard: string[] = []
+  const writer = newWriter(
+    connection,
+    () => heard.push("committed"),
+    () => {
+      const flush = Promise.withResolvers<void>()
+      flushes.push(flush)
+      return flush.promise
+    },
+  )
+  const first = writer.transaction((tx) => addNote(tx, "first")).then(() => heard.push("first"))
+  await until("the first is committed", () => flushes.length === 1)
+  const second = writer.transaction((tx) => addNote(tx, "second"))
+  await until("the second is committed", () => flushes.length === 2)
+  expect(connection.prepare("select count(*) as n from notes").get()).toEqual({ n: 2 })
+  expect(heard).toEqual([])
+  flushes[0]?.resolve()
+  await first
+  expect(heard).toEqual(["committed", "first"])
+  // The disk is broken: what was committed may be lost.
+  flushes[1]?.reject(new Error("the disk is broken"))
+  await expect(second).rejects.toThrow("the disk is broken")
+  expect(heard).toEqual(["committed", "first"])
+  await writer.close()
 })
 
 test("a full disk fails every transaction of the batch and no later one", async () => {

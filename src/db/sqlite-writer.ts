@@ -1,6 +1,7 @@
 /**
  * The only writer of a SQLite file. Transactions queue up and are committed in groups: one fsync pays for many of them. Each runs
- * inside its own SAVEPOINT, so a failing one rolls back alone, and its caller hears of success only after the COMMIT.
+ * inside its own SAVEPOINT, so a failing one rolls back alone, and its caller hears of success only when the COMMIT is on the disk,
+ * for which nobody else waits.
  */
 
 import { AsyncLocalStorage } from "node:async_hooks"
@@ -9,9 +10,10 @@ import { drizzle } from "drizzle-orm/better-sqlite3"
 import type { SchemaConnection, Tx } from "./db"
 import { driverError } from "./errors"
 import { deadlineError, demandTurn, inTurn, Turn } from "./guard"
+import type { Checkpointer } from "./sqlite-checkpointer"
 import { guardedStatements } from "./sqlite-statements"
 
-// A batch ends at either bound: long enough to share the fsync, short enough that the event loop gets its turn.
+// A batch ends at either bound: long enough to share the flush, short enough that the event loop gets its turn.
 const maxBatchSize = 64
 const usualBatchMilliseconds = 8
 /** Where commits are slow, the next batch may take twice as long as the last one's did, up to here: most of the time is work then. */
@@ -21,7 +23,10 @@ export interface SqliteWriterOptions {
   readonly deadlineMilliseconds: number
   /** How long a batch may take in more transactions. */
   readonly batchMilliseconds?: number
-  /** Called in the caller's async context after the COMMIT. */
+  /** Resolves when what was committed before the call is on the disk. */
+  readonly flushed: () => Promise<void>
+  readonly checkpointer: Pick<Checkpointer, "committed" | "pause">
+  /** Called in the caller's async context when the COMMIT is on the disk. */
   readonly committed: (turn: Turn) => void
 }
 
@@ -48,6 +53,8 @@ export class SqliteWriter {
   #draining: Promise<void> | undefined
   #closed = false
   #lastCommitMilliseconds = 0
+  /** Of the newest batch. */
+  #flushed: Promise<void> = Promise.resolve()
 
   constructor(connection: Database, options: SqliteWriterOptions) {
     this.#connection = connection
@@ -108,6 +115,7 @@ export class SqliteWriter {
   async close(): Promise<void> {
     this.#closed = true
     await this.#draining
+    await this.#flushed
   }
 
   #demandOpen(): void {
@@ -120,6 +128,7 @@ export class SqliteWriter {
 
   async #drain(): Promise<void> {
     while (this.#jobs.length > 0 || this.#schemaChanges.length > 0) {
+      await this.#options.checkpointer.pause()
       const change = this.#schemaChanges.shift()
       if (change === undefined) await this.#runBatch()
       else await change()
@@ -133,7 +142,7 @@ export class SqliteWriter {
     const { batchMilliseconds = usualBatchMilliseconds } = this.#options
     const most = Math.max(batchMilliseconds, Math.min(2 * this.#lastCommitMilliseconds, longestBatchMilliseconds))
     const taken: Job[] = []
-    const succeeded: (() => void)[] = []
+    const succeeded: { job: Job; finish: () => void }[] = []
     try {
       this.#run.begin()
       while (taken.length < maxBatchSize && performance.now() - started < most) {
@@ -142,10 +151,11 @@ export class SqliteWriter {
         taken.push(job)
         const result = await this.#runJob(job)
         if (result !== undefined) {
-          succeeded.push(() => {
+          const finish = () => {
             job.inCallerContext(() => this.#options.committed(job.turn))
             job.resolve(result.value)
-          })
+          }
+          succeeded.push({ job, finish })
         }
       }
       const worked = performance.now()
@@ -158,7 +168,15 @@ export class SqliteWriter {
       for (const job of failed) job.reject(error)
       return
     }
-    for (const finish of succeeded) finish()
+    this.#options.checkpointer.committed()
+    this.#flushed = this.#options.flushed().then(
+      () => {
+        for (const { finish } of succeeded) finish()
+      },
+      (error: unknown) => {
+        for (const { job } of succeeded) job.reject(error)
+      },
+    )
   }
 
   /** The result in a box, or nothing when the job failed alone. Throws when the whole batch is lost. */
@@ -228,6 +246,8 @@ export class SqliteWriter {
         )
       }
       this.#run.commit()
+      this.#options.checkpointer.committed()
+      await this.#options.flushed()
       return result
     } catch (error) {
       if (connection.inTransaction) this.#run.rollback()

@@ -12,6 +12,8 @@ import { AppError, messageOf } from "../errors"
 import type { DbHandle, Query } from "./db"
 import { refuseInsideTransaction, turnOf } from "./guard"
 import { demandSmallPayload, Subscribers } from "./signals"
+import { Checkpointer } from "./sqlite-checkpointer"
+import { LogFlusher } from "./sqlite-flusher"
 import { SqliteScanner } from "./sqlite-scanner"
 import { guardedStatements } from "./sqlite-statements"
 import { SqliteWriter } from "./sqlite-writer"
@@ -52,16 +54,15 @@ const openConnection = (file: string, nativeBinding: string | undefined): Databa
   const connection = new Database(file, { timeout: busyMilliseconds, nativeBinding })
   try {
     connection.pragma("journal_mode = wal")
-    // FULL makes each commit survive a power failure; NORMAL would lose the newest ones in WAL mode.
-    connection.pragma("synchronous = full")
+    // What makes a commit survive a power failure is the flush for which its callers wait, beside this thread; FULL would do it here.
+    connection.pragma("synchronous = normal")
     connection.pragma("foreign_keys = on")
     // KiB, used as needed. With the usual 2 MiB the upper pages of the indexes of a million rows are read again for every insert.
     connection.pragma("cache_size = -32768")
     // Every transaction of a batch is a savepoint, for which SQLite keeps the former pages: in memory, not in a file of its own.
     connection.pragma("temp_store = memory")
-    // Pages, 32 MiB. A change of one row touches some tens of indexes; after 4 MiB most of what is written back, with two fsyncs, is
-    // about to change again. Half as much time per commit, for a tenth of a second more to open after a crash.
-    connection.pragma("wal_autocheckpoint = 8192")
+    // The checkpointer does it, beside this thread.
+    connection.pragma("wal_autocheckpoint = 0")
     return connection
   } catch (error) {
     connection.close()
@@ -100,8 +101,22 @@ export const openSqlite = async (options: SqliteOptions): Promise<DbHandle> => {
   const { lock, writing, reading } = openFiles(file, nativeBinding)
 
   const subscribers = new Subscribers(logger)
+  const flusher = new LogFlusher(file)
+  const logPages = writing.prepare<[], { log: number; checkpointed: number }>("pragma wal_checkpoint(noop)")
+  const checkpointer = new Checkpointer({
+    file,
+    nativeBinding,
+    logger,
+    unwritten: () => {
+      const { log = 0, checkpointed = 0 } = logPages.get() ?? {}
+      return log - checkpointed
+    },
+    writeBack: () => void writing.pragma("wal_checkpoint(passive)"),
+  })
   const writer = new SqliteWriter(writing, {
     deadlineMilliseconds,
+    flushed: () => flusher.flushed(),
+    checkpointer,
     committed: (turn) => subscribers.committed(turn),
   })
   const readStatements = guardedStatements(reading, {
@@ -132,7 +147,9 @@ export const openSqlite = async (options: SqliteOptions): Promise<DbHandle> => {
       reading.prepare("select 1").get()
     },
     close() {
-      closing ??= writer.close().then(() => {
+      closing ??= writer.close().then(async () => {
+        await checkpointer.close()
+        await flusher.close()
         scanner.close()
         reading.close()
         writing.close()
