@@ -20,14 +20,20 @@ for (const dialect of chosen === undefined ? (["sqlite", "postgres"] as const) :
     const revoke = (from: string, to: string, since: Date) =>
       db.transaction(async (tx) => {
         const found = await tx
-          .select({ id: versions.certificateId, versionId: versions.id, serial: versions.serialNumber })
+          .select({
+            id: versions.certificateId,
+            versionId: versions.id,
+            serial: versions.serialNumber,
+            notAfter: versions.notAfter,
+          })
           .from(versions)
           .where(sql`${versions.id} >= ${from} and ${versions.id} < ${to}`)
-        const added = found.map(({ id, serial }, i) => ({
+        const added = found.map(({ id, serial, notAfter }, i) => ({
           id: `rev-${serial.slice(-20)}`,
           certificateId: id,
           issuerId: "iss-1",
           serialNumber: serial,
+          notAfter,
           reason: (["keyCompromise", "superseded", "cessationOfOperation"] as const)[i % 3] ?? "superseded",
           revokedBy: "bench",
           revokedAt: new Date(since.getTime() + i * 1000),
@@ -37,8 +43,8 @@ for (const dialect of chosen === undefined ? (["sqlite", "postgres"] as const) :
       })
     const name = (i: number) => `cv-${String(i).padStart(8, "0")}`
     const began = Date.now() - entries * 1000 - 86_400_000
-    for (let i = 0; i < entries; i += 10_000) {
-      await revoke(name(i), name(Math.min(i + 10_000, entries)), new Date(began + i * 1000))
+    for (let i = 0; i < entries; i += 2000) {
+      await revoke(name(i), name(Math.min(i + 2000, entries)), new Date(began + i * 1000))
     }
     if (dialect === "postgres") {
       // As autovacuum does within a minute.

@@ -96,6 +96,8 @@ export const revocationService = (deps: Deps) => {
       revokedBy: actorName(actor),
       revokedAt: now,
       issuerId,
+      notAfter: version.notAfter,
+      shortLived: version.shortLived,
       issuerNotified: own.has(issuerId),
       createdAt: now,
     }
@@ -250,10 +252,10 @@ export const revocationService = (deps: Deps) => {
      * @throws AppError `not_found`
      */
     async revokeVersion(
-      version: Pick<VersionRow, "certificateId" | "serialNumber" | "issuerId">,
+      version: Pick<VersionRow, "certificateId" | "serialNumber" | "issuerId" | "notAfter" | "shortLived">,
       order: RevocationOrder,
     ): Promise<boolean> {
-      const { certificateId: id, serialNumber, issuerId } = version
+      const { certificateId: id, serialNumber } = version
       const own = await ownIssuers([id])
       return db.transaction(async (tx) => {
         const [certificate] = await certificates.lockAll(tx, [id])
@@ -264,7 +266,7 @@ export const revocationService = (deps: Deps) => {
           if (refusal) throw refusal.error
           return true
         }
-        const added = await record(tx, [rowOf({ certificateId: id, serialNumber, issuerId }, certificate, order, own)])
+        const added = await record(tx, [rowOf(version, certificate, order, own)])
         if (added === 0) return false
         await audit.append(tx, {
           actor: order.actor,

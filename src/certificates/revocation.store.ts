@@ -12,6 +12,8 @@ export interface CurrentVersion {
   readonly serialNumber: string
   /** null: the certificate's. */
   readonly issuerId: string | null
+  readonly notAfter: Date
+  readonly shortLived: boolean
 }
 
 export const revocationStore = ({ t, read }: Db) => {
@@ -26,6 +28,8 @@ export const revocationStore = ({ t, read }: Db) => {
           certificateId: versions.certificateId,
           serialNumber: versions.serialNumber,
           issuerId: versions.issuerId,
+          notAfter: versions.notAfter,
+          shortLived: versions.shortLived,
           rank: sql<number>`row_number() over (partition by ${versions.certificateId}, coalesce(${versions.agentId}, '')
             order by ${desc(versions.createdAt)}, ${desc(versions.id)})`.as("rank"),
         })
@@ -33,7 +37,13 @@ export const revocationStore = ({ t, read }: Db) => {
         .where(inArray(versions.certificateId, [...certificateIds]))
         .as("ranked")
       return tx
-        .select({ certificateId: ranked.certificateId, serialNumber: ranked.serialNumber, issuerId: ranked.issuerId })
+        .select({
+          certificateId: ranked.certificateId,
+          serialNumber: ranked.serialNumber,
+          issuerId: ranked.issuerId,
+          notAfter: ranked.notAfter,
+          shortLived: ranked.shortLived,
+        })
         .from(ranked)
         .where(eq(ranked.rank, 1))
         .orderBy(ranked.certificateId, ranked.serialNumber)

@@ -56,7 +56,7 @@ export const revocationRows = (now: Date, versions: readonly DemoVersion[]): Ins
     .flatMap(({ id, teamId }) =>
       versions
         .filter(({ certificateId }) => certificateId === id)
-        .map(({ serialNumber }) => ({
+        .map(({ serialNumber, notAfter }) => ({
           id: newId("rev-"),
           certificateId: id,
           serialNumber,
@@ -64,6 +64,7 @@ export const revocationRows = (now: Date, versions: readonly DemoVersion[]): Ins
           revokedBy: personOf(teamId).login,
           revokedAt: daysFrom(now, -revokedDaysAgo),
           issuerId: demoIssuerId,
+          notAfter,
           issuerNotified: true,
           createdAt: daysFrom(now, -revokedDaysAgo),
         })),

@@ -9,6 +9,7 @@ import {
   checkSerial,
   checkValidity,
   keyIdOf,
+  keyIdOfBits,
   randomSerial,
   signTbs,
   wholeSeconds,
@@ -28,7 +29,7 @@ import {
   writeKeyUsage,
 } from "./extensions"
 import { writeSans } from "./general-name"
-import { generateKey, type KeyType, keyFacts, keysMatch, spkiOf } from "./keys"
+import { generateKey, type KeyType, keysMatch, spkiOf, supportedKey } from "./keys"
 import { checkSan, distinctSans, type San, sanOf, unicodeProblem } from "./names"
 import { ekuOids, type KeyUsageName, oids } from "./oids"
 import { certificateBlocks, toPem } from "./pem"
@@ -153,7 +154,19 @@ const checkUrls = (field: string, urls: readonly string[]): void => {
       throw new AppError("validation", `${field}: ${JSON.stringify(url)} is no URL`)
 }
 
-const locationExtensions = ({ crlUrls = [], ocspUrls = [], caIssuerUrls = [] }: LeafRequest): Buffer[] => {
+const locationCache = new Map<string, readonly Buffer[]>()
+
+/** The same few addresses stand in everything that a CA signs, so each set of them is checked and encoded once. */
+const locationExtensions = (request: LeafRequest): readonly Buffer[] => {
+  const key = JSON.stringify([request.crlUrls, request.ocspUrls, request.caIssuerUrls])
+  const cached = locationCache.get(key)
+  if (cached !== undefined) return cached
+  const encoded = encodeLocations(request)
+  if (locationCache.size < 256) locationCache.set(key, encoded)
+  return encoded
+}
+
+const encodeLocations = ({ crlUrls = [], ocspUrls = [], caIssuerUrls = [] }: LeafRequest): Buffer[] => {
   checkUrls("crlUrls", crlUrls)
   checkUrls("ocspUrls", ocspUrls)
   checkUrls("caIssuerUrls", caIssuerUrls)
@@ -204,6 +217,7 @@ export const openAuthority = ({
     names.forEach(checkSan)
     if (empty && names.length === 0) throw new AppError("validation", "a certificate needs a common name or a SAN")
     const { subjectKeyIdentifier, subjectAltName } = extensionOids
+    const key = supportedKey(spkiDer)
     const tbs = writeTbs({
       serial,
       algorithmDer: signer.algorithmDer,
@@ -214,8 +228,8 @@ export const openAuthority = ({
       spkiDer,
       extensions: [
         leafConstraints,
-        usageExtensions(request.ekus, keyFacts(spkiDer).algorithm === "RSA"),
-        writeExtension(subjectKeyIdentifier, false, writeKeyIdentifier(keyIdOf(spkiDer))),
+        usageExtensions(request.ekus, key.algorithm === "RSA"),
+        writeExtension(subjectKeyIdentifier, false, writeKeyIdentifier(keyIdOfBits(key.keyBytes))),
         authorityKeyIdentifier,
         // RFC 5280 section 4.2.1.6: critical exactly when there is no subject to fall back to.
         ...(names.length === 0 ? [] : [writeExtension(subjectAltName, empty, writeSans(names))]),

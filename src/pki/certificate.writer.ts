@@ -1,11 +1,13 @@
 /** The frame of every certificate that is signed here: what is around names, keys and extensions (RFC 5280 section 4.1). */
 import { createHash, randomBytes } from "node:crypto"
 import { AppError } from "../errors"
-import { bitString, explicit, integer, sequence, time } from "./der.writer"
+import { bitString, explicit, integer, repeatedTime, sequence, time } from "./der.writer"
 import { writeExtensions } from "./extensions"
 import { describePublicKey } from "./keys"
 import type { Signer } from "./signature"
 
+/** Most certificates of a second are of the same age. */
+const bound = repeatedTime(time)
 const version3 = explicit(0, integer(2))
 
 /** A serial of 159 random bits. The first byte keeps it positive and always 20 bytes long. */
@@ -16,8 +18,9 @@ export const randomSerial = (): Buffer => {
 }
 
 /** SHA-1 of the key bits (RFC 5280 section 4.2.1.2, method 1): an identifier, not a protection. */
-export const keyIdOf = (spkiDer: Buffer): Buffer =>
-  createHash("sha1").update(describePublicKey(spkiDer).keyBytes).digest()
+export const keyIdOfBits = (keyBytes: Buffer): Buffer => createHash("sha1").update(keyBytes).digest()
+
+export const keyIdOf = (spkiDer: Buffer): Buffer => keyIdOfBits(describePublicKey(spkiDer).keyBytes)
 
 /** Certificates know no fractions. */
 export const wholeSeconds = (date: Date): Date => new Date(Math.floor(date.getTime() / 1000) * 1000)
@@ -57,7 +60,7 @@ export const writeTbs = (parts: TbsParts): Buffer =>
     integer(parts.serial),
     parts.algorithmDer,
     parts.issuerDer,
-    sequence(time(parts.notBefore), time(parts.notAfter)),
+    sequence(bound(parts.notBefore), bound(parts.notAfter)),
     parts.subjectDer,
     parts.spkiDer,
     explicit(3, writeExtensions(parts.extensions)),

@@ -3,10 +3,13 @@ import * as peculiar from "@peculiar/x509"
 import fc from "fast-check"
 import { createRootAuthority, openAuthority } from "./authority"
 import { randomSerial } from "./certificate.writer"
-import { encodeRevoked, signCrl } from "./crl"
+import { encodeRevoked, type RevokedCertificate, signCrl } from "./crl"
+import { tags } from "./der.reader"
+import { element, integer, octetString, oid, sequence, time } from "./der.writer"
 import type { KeyType } from "./keys"
 import { spkiOf } from "./keys"
 import { sanOf } from "./names"
+import { oids } from "./oids"
 import { openssl } from "./openssl.process"
 import { toPem } from "./pem"
 import { sharedKey } from "./random.arbitrary"
@@ -138,6 +141,57 @@ describe("certificate revocation list", () => {
         },
       ),
       { numRuns: 50 },
+    )
+  })
+
+  test("has entries to the byte as the general writer makes them", () => {
+    const hex = fc.stringMatching(/^(0{0,6}|[89f])[0-9a-f]{1,34}$/)
+    // Around the borders between the two kinds of time, and days.
+    const moment = fc.oneof(
+      fc.date({ min: new Date("0001-01-01"), max: new Date("9999-12-31T23:59:59Z"), noInvalidDate: true }),
+      fc
+        .tuple(
+          fc.constantFrom("1950-01-01", "1970-01-01", "2000-03-01", "2024-02-29", "2050-01-01"),
+          fc.integer({ min: -5000, max: 5000 }),
+        )
+        .map(([day, ms]) => new Date(new Date(`${day}T00:00:00Z`).getTime() + ms)),
+    )
+    const entry = fc.record({ serial: hex, revokedAt: moment, reasonCode: fc.integer({ min: 0, max: 10 }) })
+    const generally = ({ serial, revokedAt, reasonCode }: RevokedCertificate) => {
+      const code = element(tags.enumerated, Buffer.from([reasonCode]))
+      const extension = sequence(sequence(oid(oids.crlReason), octetString(code)))
+      const bytes = Buffer.from(serial.padStart(serial.length + (serial.length % 2), "0"), "hex")
+      return sequence(integer(bytes), time(revokedAt), ...(reasonCode === 0 ? [] : [extension]))
+    }
+    fc.assert(
+      fc.property(fc.array(entry, { maxLength: 20 }), (entries) => {
+        expect(encodeRevoked(entries)).toEqual(Buffer.concat(entries.map(generally)))
+      }),
+      { numRuns: 500 },
+    )
+  })
+
+  test("of any entries in any number of pieces is verified by openssl, which finds every one", async () => {
+    const authority = await authorityOf("ecdsa-p256")
+    const serial = fc.bigInt({ min: 1n, max: 2n ** 160n - 1n }).map((value) => value.toString(16))
+    const pieces = fc.array(fc.uniqueArray(serial, { maxLength: 40 }), { maxLength: 6 })
+    await fc.assert(
+      fc.asyncProperty(pieces, fc.integer({ min: 0, max: 10 }), async (lists, reasonCode) => {
+        const der = await signCrl(authority, {
+          number: 3n,
+          thisUpdate: now,
+          nextUpdate: tomorrow,
+          revoked: lists.map((list) => encodeRevoked(list.map((hex) => ({ serial: hex, revokedAt: now, reasonCode })))),
+        })
+        const { text } = openssl(["crl", "-inform", "der", "-in", "a.der", "-CAfile", "ca.pem", "-noout", "-text"], {
+          "a.der": der,
+          "ca.pem": authority.certPem,
+        })
+        expect(text).toContain("verify OK")
+        const found = [...text.matchAll(/Serial Number: ([0-9A-F]+)/g)].map(([, hex]) => BigInt(`0x${hex}`))
+        expect(found).toEqual(lists.flat().map((hex) => BigInt(`0x${hex}`)))
+      }),
+      { numRuns: 15 },
     )
   })
 

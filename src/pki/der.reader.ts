@@ -110,8 +110,26 @@ export const readSequence = (der: Buffer, what: string): DerReader => {
   return inner
 }
 
+/**
+ * Dotted forms by content. Every message names the same few, and a look here takes a tenth of the decoding. The first ones stay: who
+ * sends new ones without end gets them decoded.
+ */
+const knownOids = new Map<string, string>()
+const mostKnownOids = 256
+const longestKnownOid = 16
+
 /** Dotted form of an OBJECT IDENTIFIER's content. Arcs may exceed 2^53: 2.25 carries whole UUIDs. */
 export const readOid = (content: Buffer, what: string): string => {
+  if (content.length > longestKnownOid) return decodeOid(content, what)
+  const key = content.toString("latin1")
+  const known = knownOids.get(key)
+  if (known !== undefined) return known
+  const dotted = decodeOid(content, what)
+  if (knownOids.size < mostKnownOids) knownOids.set(key, dotted)
+  return dotted
+}
+
+const decodeOid = (content: Buffer, what: string): string => {
   if (content.length === 0 || content.length > 128) throw malformed(what, "object identifier has a bad length")
   const arcs: (number | bigint)[] = []
   let small = 0

@@ -5,20 +5,28 @@
 import { AppError } from "../errors"
 import { contextTag, tags } from "./der.reader"
 
-/** One element from its tag and the parts of its content. */
-export const element = (tag: number, ...parts: readonly Uint8Array[]): Buffer => {
-  let length = 0
-  for (const part of parts) length += part.length
+/** An element of `length` bytes of content, with room for those behind its tag and length; `at` is where they begin. */
+const opened = (tag: number, length: number, room: number): { out: Buffer; at: number } => {
   const head = length < 0x80 ? 2 : length < 0x100 ? 3 : length < 0x10000 ? 4 : length < 0x1000000 ? 5 : 6
   if (length > 0x7fffffff) throw new AppError("internal", `a DER element of ${length} bytes is not supported`)
-  const out = Buffer.allocUnsafe(head + length)
+  const out = Buffer.allocUnsafe(head + room)
   out[0] = tag
   if (head === 2) out[1] = length
   else {
     out[1] = 0x80 | (head - 2)
     out.writeUIntBE(length, 2, head - 2)
   }
-  let at = head
+  return { out, at: head }
+}
+
+/** Tag and length alone, for a content of `length` bytes that is written elsewhere. */
+export const elementHead = (tag: number, length: number): Buffer => opened(tag, length, 0).out
+
+/** One element from its tag and the parts of its content. */
+export const element = (tag: number, ...parts: readonly Uint8Array[]): Buffer => {
+  let length = 0
+  for (const part of parts) length += part.length
+  let { out, at } = opened(tag, length, length)
   for (const part of parts) {
     out.set(part, at)
     at += part.length
@@ -105,6 +113,20 @@ export const time = (date: Date): Buffer => {
 /** GeneralizedTime whatever the year, as OCSP requires (RFC 6960 section 4.2.2.1). */
 export const generalizedTime = (date: Date): Buffer =>
   element(tags.generalizedTime, Buffer.from(timeDigits(date), "latin1"))
+
+/** The same encoder for one caller whose times are near each other: it keeps the last few seconds that it encoded. */
+export const repeatedTime = (encode: (date: Date) => Buffer): ((date: Date) => Buffer) => {
+  const recent = new Map<number, Buffer>()
+  return (date) => {
+    const second = Math.floor(date.getTime() / 1000)
+    const known = recent.get(second)
+    if (known !== undefined) return known
+    if (recent.size >= 8) recent.clear()
+    const encoded = encode(date)
+    recent.set(second, encoded)
+    return encoded
+  }
+}
 
 const printable = /^[A-Za-z0-9 '()+,\-./:=?]*$/
 /** A DirectoryString: PrintableString where the characters allow it, else UTF8String (RFC 5280 section 4.1.2.4). */

@@ -120,12 +120,19 @@ export const describePublicKey = (spkiDer: Buffer): PublicKeyDescription => {
   }
 }
 
+/** Reads the SubjectPublicKeyInfo of a key that can be used here. Throws `validation` for other kinds. */
+export const supportedKey = (spkiDer: Buffer): KeyFacts & Pick<PublicKeyDescription, "keyBytes"> => {
+  const { algorithm, size, supported, keyBytes } = describePublicKey(spkiDer)
+  if (supported && (algorithm === "RSA" || algorithm === "ECDSA" || algorithm === "Ed25519"))
+    return { algorithm, size, keyBytes }
+  throw unsupported(algorithm === "ECDSA" ? "an ECDSA key on another curve" : algorithm)
+}
+
 /** Algorithm and size of a key (private, public, or DER SubjectPublicKeyInfo). Throws `validation` for other kinds. */
 export const keyFacts = (key: KeyObject | Buffer): KeyFacts => {
   if (key instanceof KeyObject) return factsOfKeyObject(key)
-  const { algorithm, size, supported } = describePublicKey(key)
-  if (supported && (algorithm === "RSA" || algorithm === "ECDSA" || algorithm === "Ed25519")) return { algorithm, size }
-  throw unsupported(algorithm === "ECDSA" ? "an ECDSA key on another curve" : algorithm)
+  const { algorithm, size } = supportedKey(key)
+  return { algorithm, size }
 }
 
 /** The type that makes keys like this one; null for a size that none of them has. Throws `validation` for other kinds of keys. */

@@ -14,6 +14,8 @@ export interface San {
 
 /** 4 or 16 bytes of an IP literal, or null. A zone (`fe80::1%eth0`) means something on one host only: null. */
 export const ipBytes = (text: string): Buffer | null => {
+  // Nearly every name is none, which its end and its colons tell sooner.
+  if (!/\d$/.test(text) && !text.includes(":")) return null
   const family = isIP(text)
   if (family === 4) return Buffer.from(text.split(".").map(Number))
   if (family !== 6 || text.includes("%")) return null

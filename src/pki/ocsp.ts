@@ -13,6 +13,7 @@ import {
   integer,
   octetString,
   oid,
+  repeatedTime,
   sequence,
 } from "./der.writer"
 import { readExtensions, writeExtension, writeExtensions } from "./extensions"
@@ -152,6 +153,7 @@ export interface OcspResponder {
   readonly certificateDers: readonly Buffer[]
 }
 
+const successful = element(tags.enumerated, Buffer.from([0]))
 const good = implicit(0, Buffer.alloc(0))
 const unknown = implicit(2, Buffer.alloc(0))
 
@@ -162,33 +164,49 @@ const writeStatus = (certStatus: CertStatus): Buffer => {
   return element(contextTag(1, true), generalizedTime(revokedAt), ...reason)
 }
 
+/** What is the same in all answers of a responder. */
+interface Frame {
+  readonly responderId: Buffer
+  readonly certificates: readonly Buffer[]
+}
+
+const frames = new WeakMap<OcspResponder, Frame>()
+const frameOf = (responder: OcspResponder): Frame => {
+  const known = frames.get(responder)
+  if (known !== undefined) return known
+  const { keyId, certificateDers } = responder
+  const frame: Frame = {
+    responderId: explicit(2, octetString(keyId)),
+    certificates: certificateDers.length === 0 ? [] : [explicit(0, sequence(...certificateDers))],
+  }
+  frames.set(responder, frame)
+  return frame
+}
+
+const answerTime = repeatedTime(generalizedTime)
+const nextTime = repeatedTime((date) => explicit(0, generalizedTime(date)))
+
+const writeNonce = (nonce: Buffer): Buffer =>
+  explicit(1, writeExtensions([writeExtension(nonceType, false, octetString(nonce))]))
+
 /** A successful response, DER, holding one answer per certificate in the order given. */
 export const signOcspResponse = async (
-  { keyId, signer, certificateDers }: OcspResponder,
+  responder: OcspResponder,
   { producedAt, responses, nonce }: { producedAt: Date; responses: readonly SingleResponse[]; nonce: Buffer | null },
 ): Promise<Buffer> => {
+  const { signer } = responder
+  const { responderId, certificates } = frameOf(responder)
+  const answers = responses.map(({ certIdDer, certStatus, thisUpdate, nextUpdate }) =>
+    sequence(certIdDer, writeStatus(certStatus), answerTime(thisUpdate), nextTime(nextUpdate)),
+  )
   const data = sequence(
-    explicit(2, octetString(keyId)),
-    generalizedTime(producedAt),
-    sequence(
-      ...responses.map(({ certIdDer, certStatus, thisUpdate, nextUpdate }) =>
-        sequence(
-          certIdDer,
-          writeStatus(certStatus),
-          generalizedTime(thisUpdate),
-          explicit(0, generalizedTime(nextUpdate)),
-        ),
-      ),
-    ),
-    ...(nonce === null ? [] : [explicit(1, writeExtensions([writeExtension(nonceType, false, octetString(nonce))]))]),
+    responderId,
+    answerTime(producedAt),
+    sequence(...answers),
+    ...(nonce === null ? [] : [writeNonce(nonce)]),
   )
-  const basic = sequence(
-    data,
-    signer.algorithmDer,
-    bitString(await signer.sign(data)),
-    ...(certificateDers.length === 0 ? [] : [explicit(0, sequence(...certificateDers))]),
-  )
-  return sequence(element(tags.enumerated, Buffer.from([0])), explicit(0, sequence(basicOid, octetString(basic))))
+  const basic = sequence(data, signer.algorithmDer, bitString(await signer.sign(data)), ...certificates)
+  return sequence(successful, explicit(0, sequence(basicOid, octetString(basic))))
 }
 
 const errorCodes = { malformedRequest: 1, internalError: 2, tryLater: 3, unauthorized: 6 } as const

@@ -22,6 +22,8 @@ interface Deps {
   issuerIds: () => Promise<readonly string[]>
   clock: Clock
   onIssuerError: (issuerId: string, error: unknown) => void
+  /** Bytes up to which a list is stored. Writing a longer one would hold the database's only writer, and it is made anew sooner. */
+  mostStored?: number
 }
 
 export interface SignedCrl {
@@ -46,11 +48,23 @@ const overlapMs = 15_000
 const authoritiesMs = 1000
 const keptGenerations = 20
 
-const etagOf = (der: Buffer): string => `W/"${createHash("sha256").update(der).digest("hex").slice(0, 16)}"`
+const oneMiB = 1024 * 1024
+/** Bytes that are hashed before others may work: a millisecond. */
+const hashedAtOnce = oneMiB
+const nothing = Buffer.alloc(0)
+
+const etagOf = async (der: Buffer): Promise<string> => {
+  const hash = createHash("sha256")
+  for (let at = 0; at < der.length; at += hashedAtOnce) {
+    if (at > 0) await new Promise((resolve) => setImmediate(resolve))
+    hash.update(der.subarray(at, at + hashedAtOnce))
+  }
+  return `W/"${hash.digest("hex").slice(0, 16)}"`
+}
 const skiOf = (authority: Authority): string => authority.keyId.toString("hex")
 
 export const crlService = (deps: Deps) => {
-  const { db, crls, revocations, feed, authoritiesOf, clock } = deps
+  const { db, crls, revocations, feed, authoritiesOf, clock, mostStored = oneMiB } = deps
   const signed = new Map<string, Held>()
   const recentAuthorities = new Map<string, { authorities: readonly Authority[]; readAt: number }>()
   const entries = new Map<string, ListedRevocations>()
@@ -86,10 +100,11 @@ export const crlService = (deps: Deps) => {
   const storedList = async (issuerId: string, ski: string, now: Date): Promise<Held | null> => {
     const known = changesOf(issuerId)
     const row = await crls.get(issuerId, ski)
-    if (row === null || row.nextUpdate.getTime() - now.getTime() < renewedBeforeMs) return null
+    if (row === null || row.crlDer.length === 0 || row.nextUpdate.getTime() - now.getTime() < renewedBeforeMs)
+      return null
     if (await revocations.existsSince(issuerId, new Date(row.thisUpdate.getTime() - overlapMs))) return null
     const { crlDer: der, crlNumber: number, nextUpdate } = row
-    return { der, etag: etagOf(der), number, nextUpdate, changes: known }
+    return { der, etag: await etagOf(der), number, nextUpdate, changes: known }
   }
 
   const sign = async (issuerId: string, authority: Authority, fully: boolean): Promise<Held> => {
@@ -107,12 +122,13 @@ export const crlService = (deps: Deps) => {
     try {
       const { revoked, count } = await list.collect(now, { fully })
       const der = await signCrl(authority, { number: BigInt(number), thisUpdate: now, nextUpdate, revoked })
+      const etag = await etagOf(der)
       const durationMs = Math.round(performance.now() - began)
       await db.transaction(async (tx) => {
         await crls.put(tx, {
           issuerId,
           caSki: skiOf(authority),
-          crlDer: der,
+          crlDer: der.length > mostStored ? nothing : der,
           crlNumber: number,
           thisUpdate: now,
           nextUpdate,
@@ -128,7 +144,7 @@ export const crlService = (deps: Deps) => {
           keptGenerations,
         )
       })
-      return { der, etag: etagOf(der), number, nextUpdate, changes: known }
+      return { der, etag, number, nextUpdate, changes: known }
     } catch (error) {
       const durationMs = Math.round(performance.now() - began)
       const failed = { ...generation, durationMs, revokedCount: 0, succeeded: false, error: messageOf(error) }

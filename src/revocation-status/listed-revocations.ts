@@ -6,16 +6,39 @@ import { revocationReasonCodes } from "../connectors/issuers/contract"
 import { encodeRevoked } from "../pki/crl"
 import type { RevocationMark, RevocationStatusStore } from "./revocation.store"
 
-const pageSize = 1000
+/** Some milliseconds of reading and encoding. */
+const pageSize = 2000
 /** See the feed: a row may become visible after younger ones. */
 const overlapMs = 10_000
 /** RFC 5280 section 3.3: a revoked certificate stays on the list until one was issued after its expiry. */
 const keptAfterExpiryMs = 2 * 86_400_000
-/** So many small pieces are put together into one. */
+/** So many pieces are put together into fewer, none larger than the second number. */
 const mostPieces = 256
+const mostPieceBytes = 1024 * 1024
 
 const codeOf = (reason: string): number =>
   reason in revocationReasonCodes ? revocationReasonCodes[reason as keyof typeof revocationReasonCodes] : 0
+
+/** Requests are answered in between. */
+const breath = () => new Promise((resolve) => setImmediate(resolve))
+
+/** The same bytes in fewer pieces. Copying all of a long list at once would hold the requests. */
+const joined = async (pieces: readonly Buffer[]): Promise<Buffer[]> => {
+  const fewer: Buffer[] = []
+  let group: Buffer[] = []
+  let bytes = 0
+  for (const piece of pieces) {
+    if (bytes + piece.length > mostPieceBytes && group.length > 0) {
+      fewer.push(Buffer.concat(group))
+      group = []
+      bytes = 0
+      await breath()
+    }
+    group.push(piece)
+    bytes += piece.length
+  }
+  return group.length === 0 ? fewer : [...fewer, Buffer.concat(group)]
+}
 
 export const listedRevocations = (issuerId: string, revocations: Pick<RevocationStatusStore, "listed">) => {
   let pieces: Buffer[] = []
@@ -24,32 +47,42 @@ export const listedRevocations = (issuerId: string, revocations: Pick<Revocation
   /** Ids and times (ms) of those that the look-back will find again. */
   let recent = new Map<string, number>()
 
+  const horizon = (): number => (mark?.createdAt.getTime() ?? 0) - 2 * overlapMs
+
   const readOn = async (now: Date): Promise<void> => {
     const expiredBefore = new Date(now.getTime() - keptAfterExpiryMs)
-    let after: RevocationMark | null =
-      mark === null ? null : { createdAt: new Date(mark.createdAt.getTime() - overlapMs), id: "" }
+    let after: RevocationMark = {
+      createdAt: new Date(Math.max(0, (mark?.createdAt.getTime() ?? 0) - overlapMs)),
+      id: "",
+    }
     for (;;) {
       const rows = await revocations.listed(issuerId, after, expiredBefore, pageSize)
-      const fresh = rows.filter(({ id }) => !recent.has(id))
-      pieces.push(
-        encodeRevoked(
-          fresh.map(({ serial, revokedAt, reason }) => ({ serial, revokedAt, reasonCode: codeOf(reason) })),
-        ),
-      )
-      count += fresh.length
-      for (const { id, createdAt } of fresh) recent.set(id, createdAt.getTime())
+      const fresh = recent.size === 0 ? rows : rows.filter(({ id }) => !recent.has(id))
+      if (fresh.length > 0) {
+        pieces.push(
+          encodeRevoked(
+            fresh.map(({ serial, revokedMs, reason }) => ({
+              serial,
+              revokedAt: new Date(revokedMs),
+              reasonCode: codeOf(reason),
+            })),
+          ),
+        )
+        count += fresh.length
+      }
       const last = rows.at(-1)
       if (last !== undefined) {
-        after = { createdAt: last.createdAt, id: last.id }
-        if (mark === null || last.createdAt >= mark.createdAt) mark = after
+        after = { createdAt: new Date(last.createdMs), id: last.id }
+        if (mark === null || after.createdAt >= mark.createdAt) mark = after
       }
-      const horizon = (mark?.createdAt.getTime() ?? 0) - 2 * overlapMs
-      for (const [id, at] of recent) if (at < horizon) recent.delete(id)
+      const near = horizon()
+      for (const { id, createdMs } of fresh) if (createdMs >= near) recent.set(id, createdMs)
       if (rows.length < pageSize) break
-      // Requests are answered between two pages.
-      await new Promise((resolve) => setImmediate(resolve))
+      await breath()
     }
-    if (pieces.length > mostPieces) pieces = [Buffer.concat(pieces)]
+    const near = horizon()
+    for (const [id, at] of recent) if (at < near) recent.delete(id)
+    if (pieces.length > mostPieces) pieces = await joined(pieces)
   }
 
   return {

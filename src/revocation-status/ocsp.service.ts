@@ -1,6 +1,6 @@
 /**
- * Answers whether a certificate is good, revoked or unknown (RFC 6960). Answers without a nonce are kept for some minutes;
- * a revocation takes its certificate's answers away at once.
+ * Answers whether a certificate is good, revoked or unknown (RFC 6960). What is known of a certificate is kept for some minutes, and
+ * so are the answers without a nonce; a revocation takes both away at once.
  */
 import type { Clock } from "../clock"
 import { revocationReasonCodes } from "../connectors/issuers/contract"
@@ -56,12 +56,22 @@ interface Signatories {
   readonly readAt: number
 }
 
+/** What is known of one certificate. */
+interface Kept {
+  /** null: nothing yet, or nothing that may be kept. */
+  status: { readonly certStatus: CertStatus; readonly at: number } | null
+  /** By CertID, of which clients use one or two forms. */
+  readonly answers: Map<string, { readonly der: Buffer; readonly at: number }>
+}
+
 export interface OcspAnswer {
   readonly der: Buffer
   /** False for an answer to one asker only. */
   readonly isCacheable: boolean
 }
 
+const good: CertStatus = { status: "good" }
+const unknown: CertStatus = { status: "unknown" }
 const lifeMs = 3_600_000
 const keptMs = 5 * 60_000
 /** Issuers change rarely; a roll-over is noticed after this time. */
@@ -80,8 +90,8 @@ const reasonCode = (reason: string): number =>
 
 export const ocspService = ({ revocations, responders, feed, authoritiesOf, clock, count }: Deps) => {
   const known = new Map<string, Signatories>()
-  /** By issuer and serial, oldest first; inside by CertID, of which clients use one or two forms. */
-  const kept = new Map<string, Map<string, { der: Buffer; at: number }>>()
+  /** By issuer and serial, oldest first. */
+  const kept = new Map<string, Kept>()
   const keyOf = (issuerId: string, serial: string): string => `${issuerId} ${serial.replace(/^0+(?=.)/, "")}`
 
   feed.hear((revoked) => {
@@ -109,18 +119,51 @@ export const ocspService = ({ revocations, responders, feed, authoritiesOf, cloc
     return signatories
   }
 
-  const statusOf = async (issuerId: string, serial: string): Promise<CertStatus> => {
+  const storedStatus = async (issuerId: string, serial: string): Promise<CertStatus> => {
     const serials = spellings(serial)
     const [revoked, version] = await Promise.all([
       revocations.revocation(issuerId, serials),
       revocations.version(issuerId, serials),
     ])
-    if (version?.shortLived === true) return { status: "good" }
+    if (version?.shortLived === true) return good
     if (revoked !== null) {
       return { status: "revoked", revokedAt: revoked.revokedAt, reasonCode: reasonCode(revoked.reason) }
     }
     if (version === null) count("cert_not_found")
-    return { status: version === null ? "unknown" : "good" }
+    return version === null ? unknown : good
+  }
+
+  /** Where something about a serial may be kept. What is revoked later takes it away, and what is then put there is not found. */
+  const placeOf = (key: string): Kept => {
+    const known = kept.get(key)
+    if (known !== undefined) return known
+    const place: Kept = { status: null, answers: new Map() }
+    kept.set(key, place)
+    for (const oldest of kept.keys()) {
+      if (kept.size <= mostKept) break
+      kept.delete(oldest)
+    }
+    return place
+  }
+
+  /** Asks the database for what is not kept in `place`. */
+  const statusIn = async (place: Kept, issuerId: string, serial: string): Promise<CertStatus> => {
+    const now = clock.now().getTime()
+    const { status } = place
+    if (status !== null && Math.abs(now - status.at) < keptMs) return status.certStatus
+    const certStatus = await storedStatus(issuerId, serial)
+    // A certificate that is unknown may be issued at any moment, of which nobody tells.
+    place.status = certStatus === unknown ? null : { certStatus, at: now }
+    return certStatus
+  }
+
+  const statusOf = async (issuerId: string, serial: string): Promise<CertStatus> => {
+    const key = keyOf(issuerId, serial)
+    const place = placeOf(key)
+    const certStatus = await statusIn(place, issuerId, serial)
+    // Whoever asks for serials that do not exist must not push out those that do.
+    if (certStatus === unknown && place.answers.size === 0 && kept.get(key) === place) kept.delete(key)
+    return certStatus
   }
 
   const sign = async (
@@ -153,23 +196,16 @@ export const ocspService = ({ revocations, responders, feed, authoritiesOf, cloc
   ): Promise<Buffer> => {
     const key = keyOf(issuerId, serial)
     const inner = certIdDer.toString("latin1")
-    const found = kept.get(key)?.get(inner)
+    const found = kept.get(key)?.answers.get(inner)
     const now = clock.now().getTime()
     if (found !== undefined && Math.abs(now - found.at) < keptMs) {
       count("request_success")
       return found.der
     }
-    // Taken before the database is asked: what is revoked meanwhile removes it, and the answer is then not kept.
-    const place = kept.get(key) ?? new Map<string, { der: Buffer; at: number }>()
-    kept.set(key, place)
-    const certStatus = await statusOf(issuerId, serial)
+    const place = placeOf(key)
+    const certStatus = await statusIn(place, issuerId, serial)
     const der = await sign(issuerId, signatory, [{ certIdDer, certStatus }], null)
-    if (kept.get(key) === place) place.set(inner, { der, at: now })
-    if (place.size === 0) kept.delete(key)
-    for (const oldest of kept.keys()) {
-      if (kept.size <= mostKept) break
-      kept.delete(oldest)
-    }
+    place.answers.set(inner, { der, at: now })
     return der
   }
 
@@ -246,7 +282,7 @@ export const ocspService = ({ revocations, responders, feed, authoritiesOf, cloc
         request.certIds.map(async (id, at) => ({
           certIdDer: id.der,
           // A certificate of somebody else's CA is not ours to judge, nor one whose CA key is not the signing one.
-          certStatus: owners[at] === signatory ? await statusOf(issuerId, id.serial) : ({ status: "unknown" } as const),
+          certStatus: owners[at] === signatory ? await statusOf(issuerId, id.serial) : unknown,
         })),
       )
       return { der: await sign(issuerId, signatory, asked, request.nonce), isCacheable: false }

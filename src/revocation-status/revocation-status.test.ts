@@ -46,7 +46,11 @@ const makeAuthority = async (commonName = "CertCtl Local CA"): Promise<Authority
 }
 
 /** One server's view; two of them on one database stand for two servers. */
-const serverOn = (db: Db, authorities: Authority[], { perMinute = 0 } = {}) => {
+const serverOn = (
+  db: Db,
+  authorities: Authority[],
+  { perMinute = 0, mostStored = undefined as number | undefined } = {},
+) => {
   const { audit, actionsOn } = serviceParts(db)
   const time = { now: start }
   const clock = { now: () => time.now }
@@ -70,6 +74,7 @@ const serverOn = (db: Db, authorities: Authority[], { perMinute = 0 } = {}) => {
     onIssuerError: (_, error) => {
       throw error
     },
+    ...(mostStored === undefined ? {} : { mostStored }),
   })
   const responders = responderService({
     db,
@@ -124,10 +129,12 @@ const issue = async (db: Db, authority: Authority, more: { shortLived?: boolean;
       createdAt: start,
     }),
   )
-  return { ...leaf, certificateId: certificate.id }
+  return { ...leaf, certificateId: certificate.id, shortLived: more.shortLived ?? false }
 }
 
-const revoke = (db: Db, at: Date, leaf: { serial: string; certificateId: string }, reason = "keyCompromise") =>
+type Leaf = Awaited<ReturnType<typeof issue>>
+
+const revoke = (db: Db, at: Date, leaf: Leaf, reason = "keyCompromise") =>
   db.transaction((tx) =>
     tx.insert(db.t.certificateRevocations).values({
       id: `rev-${leaf.serial}`,
@@ -137,6 +144,8 @@ const revoke = (db: Db, at: Date, leaf: { serial: string; certificateId: string 
       revokedBy: "tester",
       revokedAt: at,
       issuerId: "iss-1",
+      notAfter: leaf.notAfter,
+      shortLived: leaf.shortLived,
       createdAt: at,
     }),
   )
@@ -317,6 +326,24 @@ onEachDialect("revocation status", (openDb) => {
       expect((await server.asViewer.request("/api/v1/admin/crl/cache")).status).toBe(403)
     })
 
+    test("are stored unless they are long, and then made anew by a server that starts, with a higher number", async () => {
+      const db = await openDb()
+      const authority = await makeAuthority()
+      const leaf = await issue(db, authority)
+      await revoke(db, start, leaf)
+      const first = serverOn(db, [authority], { mostStored: 100 })
+      const { der } = await getCrl(first)
+      const [row] = await db.read.select().from(db.t.crlCache)
+      expect(row).toMatchObject({ revokedCount: 1, crlDer: Buffer.alloc(0) })
+      const second = serverOn(db, [authority], { mostStored: 100 })
+      const next = await getCrl(second)
+      expect(listedSerials(next.der, authority)).toEqual(listedSerials(der, authority))
+      const [replaced] = await db.read.select().from(db.t.crlCache)
+      expect(replaced?.crlNumber).toBeGreaterThan(row?.crlNumber ?? Number.POSITIVE_INFINITY)
+      // Nothing more than that: it is served from memory.
+      expect((await getCrl(second)).der).toEqual(next.der)
+    })
+
     test("hold every one of many revocations, read in pages", async () => {
       const db = await openDb()
       const authority = await makeAuthority()
@@ -382,17 +409,34 @@ onEachDialect("revocation status", (openDb) => {
       const authority = await makeAuthority()
       const servers = [serverOn(db, [authority]), serverOn(db, [authority])]
       const [leaf, other] = [await issue(db, authority), await issue(db, authority)]
+      const ways = [["-no_nonce"], ["-nonce"]]
       for (const server of servers) {
-        expect(await ask(server, authority, leaf.certPem, ["-no_nonce"])).toBe("good")
-        expect(await ask(server, authority, other.certPem, ["-no_nonce"])).toBe("good")
+        for (const way of ways) {
+          expect(await ask(server, authority, leaf.certPem, way)).toBe("good")
+          expect(await ask(server, authority, other.certPem, way)).toBe("good")
+        }
         server.pass(10_000)
       }
       await revoke(db, servers[0]?.time.now ?? start, leaf)
       for (const server of servers) {
         server.pass(500)
-        expect(await ask(server, authority, leaf.certPem, ["-no_nonce"])).toBe("revoked")
-        expect(await ask(server, authority, other.certPem, ["-no_nonce"])).toBe("good")
+        for (const way of ways) {
+          expect(await ask(server, authority, leaf.certPem, way)).toBe("revoked")
+          expect(await ask(server, authority, other.certPem, way)).toBe("good")
+        }
       }
+    })
+
+    test("of a serial that is unknown is not remembered by those who send a nonce: it may be issued next", async () => {
+      const db = await openDb()
+      const authority = await makeAuthority()
+      const server = serverOn(db, [authority])
+      const leaf = await issue(db, authority)
+      const versions = await db.read.select().from(db.t.certificateVersions)
+      await db.transaction((tx) => tx.delete(db.t.certificateVersions))
+      expect(await ask(server, authority, leaf.certPem, ["-nonce"])).toBe("unknown")
+      await db.transaction((tx) => tx.insert(db.t.certificateVersions).values(versions))
+      expect(await ask(server, authority, leaf.certPem, ["-nonce"])).toBe("good")
     })
 
     test("serves a bare serial in any spelling, and a base64 request in the path", async () => {

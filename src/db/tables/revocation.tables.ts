@@ -13,6 +13,7 @@ export const revocationTables = (k: Kit, { issuers }: IssuanceTables) => {
         .references(() => issuers.id, { onDelete: "cascade" }),
       /** Key identifier of the CA that signed, lower-case hex. */
       caSki: k.text("ca_ski").notNull(),
+      /** Empty where the list is long: who needs it makes it anew. */
       crlDer: k.blob("crl_der").notNull(),
       crlNumber: k.int("crl_number").notNull(),
       thisUpdate: k.time("this_update").notNull(),

@@ -12,8 +12,21 @@ const CaQuery = v.object({
 
 const publishedElsewhere = "The key of the issuer's CA is not held here"
 
+/** Bytes from which a body is shared by all answers instead of copied for each. */
+const sharedFrom = 64 * 1024
+const shared = new WeakMap<Buffer, Blob>()
+
+const bodyOf = (der: Buffer): Uint8Array<ArrayBuffer> | Blob => {
+  if (der.length < sharedFrom) return new Uint8Array(der)
+  const known = shared.get(der)
+  if (known !== undefined) return known
+  const blob = new Blob([new Uint8Array(der)])
+  shared.set(der, blob)
+  return blob
+}
+
 const bytes = (der: Buffer, headers: Record<string, string>): Response =>
-  new Response(new Uint8Array(der), { headers: { "content-length": String(der.length), ...headers } })
+  new Response(bodyOf(der), { headers: { "content-length": String(der.length), ...headers } })
 
 export const crlRoutes = (crls: Pick<CrlService, "current" | "certificate">) =>
   new Hono<ApiEnv>()
