@@ -9,8 +9,9 @@ import { sealingService } from "./audit/sealing.service"
 import { leaseMs } from "./certificates/signing.service"
 import { proxyList } from "./config"
 import { leaseStore } from "./db/lease.store"
-import { foldRowCounts } from "./db/row-counts"
+import { foldRowCounts } from "./db/row-count-folding"
 import { indexRecent } from "./db/search-triggers"
+import { manyRowsChanged } from "./db/signals"
 import { logger } from "./logging"
 import { loops } from "./scheduler/loops"
 import { scheduler, soleHolder } from "./scheduler/scheduler"
@@ -67,7 +68,7 @@ export const wire = (options: WiringOptions) => {
         crls: revocationStatus.crls,
         sealing: sealingService({ db, leaves, clock }),
         sessions: access.sessions,
-        counters: { fold: (signal) => foldRowCounts(db, signal) },
+        counters: { fold: (signal) => foldRowCounts(db, signal), wakeOn: manyRowsChanged },
         searchIndex: { catchUp: (signal) => indexRecent(db, signal) },
       },
       { ...config.schedule, digest: config.digest },

@@ -86,6 +86,8 @@ DROP TABLE "settings" CASCADE;
 --> statement-breakpoint
 DROP TABLE "row_counts" CASCADE;
 --> statement-breakpoint
+DROP TABLE "row_changes" CASCADE;
+--> statement-breakpoint
 DROP TABLE "search_docs" CASCADE;
 --> statement-breakpoint
 DROP TABLE "search_marks" CASCADE;

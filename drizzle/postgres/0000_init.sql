@@ -218,6 +218,8 @@ CREATE TABLE "certificate_revocations" (
 	"revoked_by" text NOT NULL,
 	"revoked_at" timestamp (3) with time zone NOT NULL,
 	"issuer_id" text,
+	"not_after" timestamp (3) with time zone,
+	"short_lived" boolean DEFAULT false NOT NULL,
 	"issuer_notified" boolean DEFAULT false NOT NULL,
 	"created_at" timestamp (3) with time zone NOT NULL
 );
@@ -581,9 +583,22 @@ CREATE TABLE "row_counts" (
 	"d4" text NOT NULL,
 	"d5" text NOT NULL,
 	"d6" text NOT NULL,
-	"part" bigint NOT NULL,
 	"n" bigint NOT NULL,
-	CONSTRAINT "row_counts_list_day_d1_d2_d3_d4_d5_d6_part_pk" PRIMARY KEY("list","day","d1","d2","d3","d4","d5","d6","part")
+	CONSTRAINT "row_counts_list_day_d1_d2_d3_d4_d5_d6_pk" PRIMARY KEY("list","day","d1","d2","d3","d4","d5","d6")
+);
+--> statement-breakpoint
+CREATE TABLE "row_changes" (
+	"id" bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY (sequence name "row_changes_id_seq" INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1),
+	"source" text NOT NULL,
+	"n" bigint NOT NULL,
+	"d1" text NOT NULL,
+	"d2" text NOT NULL,
+	"d3" text NOT NULL,
+	"d4" text NOT NULL,
+	"d5" text NOT NULL,
+	"d6" text NOT NULL,
+	"day1" bigint,
+	"day2" bigint
 );
 --> statement-breakpoint
 CREATE TABLE "search_docs" (
@@ -1060,8 +1075,6 @@ CREATE INDEX "idx_sessions_key_hash" ON "sessions" USING btree ("key_hash");
 CREATE INDEX "idx_outbox_lane" ON "outbox" USING btree ("lane","next_at","id") WHERE done_at is null;
 --> statement-breakpoint
 CREATE INDEX "idx_outbox_done_at" ON "outbox" USING btree ("done_at") WHERE done_at is not null;
---> statement-breakpoint
-CREATE INDEX "idx_row_counts_part" ON "row_counts" USING btree ("part") WHERE part <> 0;
 --> statement-breakpoint
 CREATE UNIQUE INDEX "uq_search_docs_kind_id" ON "search_docs" USING btree ("kind","id");
 --> statement-breakpoint

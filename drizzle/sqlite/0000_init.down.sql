@@ -86,6 +86,8 @@ DROP TABLE `settings`;
 --> statement-breakpoint
 DROP TABLE `row_counts`;
 --> statement-breakpoint
+DROP TABLE `row_changes`;
+--> statement-breakpoint
 DROP TABLE `search_docs`;
 --> statement-breakpoint
 DROP TABLE `search_marks`;

@@ -331,6 +331,8 @@ CREATE TABLE `certificate_revocations` (
 	`revoked_by` text NOT NULL,
 	`revoked_at` integer NOT NULL,
 	`issuer_id` text,
+	`not_after` integer,
+	`short_lived` integer DEFAULT false NOT NULL,
 	`issuer_notified` integer DEFAULT false NOT NULL,
 	`created_at` integer NOT NULL,
 	FOREIGN KEY (`certificate_id`) REFERENCES `managed_certificates`(`id`) ON UPDATE no action ON DELETE no action,
@@ -892,12 +894,23 @@ CREATE TABLE `row_counts` (
 	`d4` text NOT NULL,
 	`d5` text NOT NULL,
 	`d6` text NOT NULL,
-	`part` integer NOT NULL,
 	`n` integer NOT NULL,
-	PRIMARY KEY(`list`, `day`, `d1`, `d2`, `d3`, `d4`, `d5`, `d6`, `part`)
+	PRIMARY KEY(`list`, `day`, `d1`, `d2`, `d3`, `d4`, `d5`, `d6`)
 );
 --> statement-breakpoint
-CREATE INDEX `idx_row_counts_part` ON `row_counts` (`part`) WHERE part <> 0;
+CREATE TABLE `row_changes` (
+	`id` integer PRIMARY KEY NOT NULL,
+	`source` text NOT NULL,
+	`n` integer NOT NULL,
+	`d1` text NOT NULL,
+	`d2` text NOT NULL,
+	`d3` text NOT NULL,
+	`d4` text NOT NULL,
+	`d5` text NOT NULL,
+	`d6` text NOT NULL,
+	`day1` integer,
+	`day2` integer
+);
 --> statement-breakpoint
 CREATE TABLE `search_docs` (
 	`doc` integer PRIMARY KEY NOT NULL,

@@ -3,24 +3,45 @@
  * and delete; a changed entry is counted anew at the next start.
  */
 
+/**
+ * What is kept of a row of each table: text columns by which rows are told apart, and times, of which the UTC day is kept. Counters
+ * are sorted in this order: the column with the most values comes first, so that the counters of one value lie together.
+ */
+export const countedTables = {
+  managed_certificates: {
+    values: ["owner_id", "team_id", "status", "environment", "issuer_id", "certificate_profile_id"],
+    days: ["expires_at", "created_at"],
+  },
+  jobs: { values: ["agent_id", "status", "type"], days: ["completed_at"] },
+  audit_events: { values: ["actor", "actor_type", "resource_type", "action"], days: ["timestamp"] },
+  notification_events: { values: ["status", "type", "channel"], days: [] },
+  policy_violations: { values: ["rule_id"], days: [] },
+  discovered_certificates: { values: ["agent_id", "status"], days: [] },
+  discovery_scans: { values: ["agent_id"], days: [] },
+} as const
+
+type CountedTables = typeof countedTables
+/** Name in SQL. */
+export type TableName = keyof CountedTables
+export const tableNames = Object.keys(countedTables) as TableName[]
+
 export interface CountedList {
-  /** Name in SQL. */
-  readonly table: string
-  /** What rows are told apart by: a text column each. */
+  readonly table: TableName
+  /** What rows are told apart by: a column each. */
   readonly dimensions: Readonly<Record<string, string>>
   /** A time column by whose UTC day the rows are counted too. Rows that have none are left out. */
   readonly day?: string
-  /**
-   * Combinations of dimensions, coarsest first: a total adds up the groups of the first that has all it asks for. The dimension
-   * with the most values comes first in its combination, so that the groups of one value lie together.
-   */
+  /** Combinations of dimensions, coarsest first: a total adds up the groups of the first that has all it asks for. */
   readonly by: readonly (readonly string[])[]
 }
 
-const counted = <const D extends Record<string, string>>(list: {
-  readonly table: string
+const counted = <
+  T extends TableName,
+  const D extends Readonly<Record<string, CountedTables[T]["values"][number]>>,
+>(list: {
+  readonly table: T
   readonly dimensions: D
-  readonly day?: string
+  readonly day?: CountedTables[T]["days"][number]
   readonly by: readonly (readonly (keyof D & string)[])[]
 }) => list
 
@@ -114,23 +135,38 @@ export type CountedLists = typeof countedLists
 export type ListName = keyof CountedLists
 export type Dimension<L extends ListName> = keyof CountedLists[L]["dimensions"] & string
 
+/** Columns of `row_counts` and `row_changes` for the values of a row, and of `row_changes` for its days. */
+export const valuePlaces = ["d1", "d2", "d3", "d4", "d5", "d6"] as const
+export const dayPlaces = ["day1", "day2"] as const
+export type ValuePlace = (typeof valuePlaces)[number]
+export type DayPlace = (typeof dayPlaces)[number]
+
 /** One combination of a list, as it is stored. */
 export interface Combination {
-  /** Marks its rows in `row_counts`, and its triggers. */
+  /** Marks its rows in `row_counts`. */
   readonly key: string
-  readonly dimensions: readonly string[]
-  /** Their columns, in the same order. */
-  readonly columns: readonly string[]
-  readonly day: string | undefined
+  readonly table: TableName
+  /** Where the value of each of its dimensions stands. The other places are empty. */
+  readonly places: Readonly<Record<string, ValuePlace>>
+  readonly day: DayPlace | undefined
+}
+
+const placeIn = <P extends string>(places: readonly P[], columns: readonly string[], column: string): P => {
+  const place = places[columns.indexOf(column)]
+  if (place === undefined) throw new Error(`there is no place for ${column}`)
+  return place
 }
 
 export const combinationsOf = (name: ListName): Combination[] => {
-  const { dimensions, day, by }: CountedList = countedLists[name]
+  const { table, dimensions, day, by }: CountedList = countedLists[name]
+  const { values, days } = countedTables[table]
   return by.map((names, index) => ({
     key: `${name}_${index}`,
-    dimensions: names,
-    columns: names.map((dimension) => dimensions[dimension] ?? ""),
-    day,
+    table,
+    places: Object.fromEntries(
+      names.map((dimension) => [dimension, placeIn(valuePlaces, values, dimensions[dimension] ?? "")]),
+    ),
+    day: day === undefined ? undefined : placeIn(dayPlaces, days, day),
   }))
 }
 

@@ -1,8 +1,10 @@
 /** Prepared queries for the few paths where building the SQL costs more than running it. Say the measurement where you use it. */
 
-import { getTableColumns, type SQL, sql } from "drizzle-orm"
+import { getTableColumns, is, type SQL, sql } from "drizzle-orm"
+import { PgTable } from "drizzle-orm/pg-core"
 import type { SQLiteColumn, SQLiteTable } from "drizzle-orm/sqlite-core"
 import type { Query, Tx } from "./db"
+import { hasJsonRows, rowsAsJson, selectJsonRows } from "./insert-many"
 
 interface Preparable<R> {
   prepare(name?: string): { execute(values?: Record<string, unknown>): Promise<R> }
@@ -10,26 +12,31 @@ interface Preparable<R> {
 
 /**
  * Builds the query once per handle (SQLite has one reader and one writer, PostgreSQL one handle per connection) and runs it with
- * the values of its `sql.placeholder()`s. `name` makes PostgreSQL prepare it on the server.
+ * the values of its `sql.placeholder()`s. `name` makes PostgreSQL prepare it on the server, where it soon keeps one plan, made for what
+ * its tables held at that moment; null has it planned each time, for lists of ids (given-ids.ts): they would be read from end to end
+ * for minutes after the first thousands of rows came into a new database.
  *
  * @example
  * const byId = hot("certificate_by_id", (q: Query) => q.select().from(t.certificates).where(eq(t.certificates.id, sql.placeholder("id"))))
  * const rows = await byId(db.read, { id })
  */
-export const hot = <H extends Query, R>(name: string, build: (handle: H) => Preparable<R>) => {
+export const hot = <H extends Query, R>(name: string | null, build: (handle: H) => Preparable<R>) => {
   const prepared = new WeakMap<H, ReturnType<Preparable<R>["prepare"]>>()
   return (handle: H, values?: Record<string, unknown>): Promise<R> => {
     let query = prepared.get(handle)
     if (query === undefined) {
-      query = build(handle).prepare(name)
+      query = build(handle).prepare(name ?? undefined)
       prepared.set(handle, query)
     }
     return query.execute(values)
   }
 }
 
-/** Rows of one INSERT whose text is kept. The loops change some tens of rows at a time; bulk work builds its own. */
-const mostKept = 50
+/**
+ * Rows of one INSERT with a parameter for each value; more are sent in JSON. PostgreSQL and its client take longer for each parameter
+ * than SQLite, for which there is no difference as long as the text is kept.
+ */
+const mostKept = (table: SQLiteTable): number => (is(table, PgTable) ? 8 : 50)
 
 /** Columns of each row that a statement answers with. */
 type Answered = Record<string, SQLiteColumn>
@@ -52,6 +59,11 @@ const insertAnswering = <T extends SQLiteTable, R>(name: string, table: T, answe
       .values([...rows])
       .onConflictDoNothing()
       .returning(answered)
+  const insertingMany = hot(`${name}_many`, (tx: Tx) =>
+    tx.insert(table).select(selectJsonRows(table)).onConflictDoNothing().returning(answered),
+  )
+  const isJson = hasJsonRows(table)
+  const most = mostKept(table)
   const prepared = new Map<number, ReturnType<typeof hot<Tx, unknown>>>()
   const queryFor = (count: number) => {
     const known = prepared.get(count)
@@ -67,7 +79,9 @@ const insertAnswering = <T extends SQLiteTable, R>(name: string, table: T, answe
   }
   return async (tx: Tx, rows: readonly Row[]): Promise<R[]> => {
     if (rows.length === 0) return []
-    if (rows.length > mostKept) return (await inserting(tx, rows)) as R[]
+    if (rows.length > most) {
+      return (await (isJson ? insertingMany(tx, { rows: rowsAsJson(table, rows) }) : inserting(tx, rows))) as R[]
+    }
     const values: Record<string, unknown> = {}
     for (const [at, row] of rows.entries()) {
       const given = row as Readonly<Record<string, unknown>>
@@ -95,8 +109,15 @@ export const hotInsertCount = <T extends SQLiteTable>(name: string, table: T, co
   return async (tx: Tx, rows: readonly T["$inferInsert"][]): Promise<number> => (await insert(tx, rows)).length
 }
 
+/** `hotInsert` for those who know the rows themselves: the ids of those that were stored. */
+export const hotInsertIds = <T extends SQLiteTable>(name: string, table: T, id: SQLiteColumn) => {
+  const insert = insertAnswering<T, { id: string }>(name, table, { id })
+  return async (tx: Tx, rows: readonly T["$inferInsert"][]): Promise<string[]> =>
+    (await insert(tx, rows)).map((row) => row.id)
+}
+
 const updateAnswering = <T extends SQLiteTable, R>(
-  name: string,
+  name: string | null,
   table: T,
   where: SQL | undefined,
   answered: Answered,
@@ -109,7 +130,7 @@ const updateAnswering = <T extends SQLiteTable, R>(
     const known = prepared.get(signature)
     if (known !== undefined) return known
     const places = Object.fromEntries(keys.map((key) => [key, sql`${sql.placeholder(place(key))}`]))
-    const query = hot(`${name}_${prepared.size}`, (tx: Tx) =>
+    const query = hot(name === null ? null : `${name}_${prepared.size}`, (tx: Tx) =>
       tx
         .update(table)
         .set(places as Parameters<ReturnType<typeof tx.update<T>>["set"]>[0])
@@ -139,7 +160,7 @@ export const hotUpdate = <T extends SQLiteTable>(name: string, table: T, where: 
 
 /** `hotUpdate` for those who need to know only how many were changed. */
 export const hotUpdateCount = <T extends SQLiteTable>(
-  name: string,
+  name: string | null,
   table: T,
   where: SQL | undefined,
   counted: SQLiteColumn,

@@ -5,18 +5,29 @@ import { randomBytes } from "node:crypto"
 /** Crockford's base 32 in lower case: no letter that reads like a digit, and the same order in every collation. */
 const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
 const timeLength = 10
-const randomLength = 12
 
-const encode = (value: bigint, length: number): string => {
+/** The last `length` digits of a safe integer. */
+const encode = (value: number, length: number): string => {
   let text = ""
-  for (let rest = value, place = 0; place < length; place += 1, rest >>= 5n) text = alphabet[Number(rest & 31n)] + text
+  for (let rest = value, place = 0; place < length; place += 1, rest = Math.floor(rest / 32)) {
+    text = `${alphabet[rest % 32]}${text}`
+  }
   return text
 }
 
-const freshRandom = (): bigint => BigInt(`0x${randomBytes(8).toString("hex")}`) >> 5n
+// Six digits each: together they are more than a number holds exactly.
+const half = 32 ** 6
 
 let lastTime = 0
-let lastRandom = 0n
+let timeText = ""
+let upper = 0
+let upperText = ""
+let lower = 0
+
+const setUpper = (value: number): void => {
+  upper = value
+  upperText = encode(value, 6)
+}
 
 /**
  * `prefix` with its dash, then 22 characters: milliseconds and 60 bits, random at first and counted up within one millisecond,
@@ -26,10 +37,17 @@ export const newId = (prefix: string): string => {
   const now = Date.now()
   if (now > lastTime) {
     lastTime = now
+    timeText = encode(now, timeLength)
+    const bytes = randomBytes(8)
     // The top bit stays clear: counting up would need 2^59 ids in one millisecond to overflow.
-    lastRandom = freshRandom()
+    setUpper(bytes.readUInt32BE(0) % (half / 2))
+    lower = bytes.readUInt32BE(4) % half
   } else {
-    lastRandom += 1n
+    lower += 1
+    if (lower === half) {
+      lower = 0
+      setUpper(upper + 1)
+    }
   }
-  return prefix + encode(BigInt(lastTime), timeLength) + encode(lastRandom, randomLength)
+  return prefix + timeText + upperText + encode(lower, 6)
 }

@@ -15,6 +15,8 @@ export const sqliteKit = {
   primaryKey: s.primaryKey,
   text: (name: string) => s.text(name),
   int: (name: string) => s.integer(name),
+  /** A primary key that the database gives: numbers that grow, on SQLite from 1 again where the table was emptied. */
+  rowNumber: (name: string) => s.integer(name).primaryKey(),
   bool: (name: string) => s.integer(name, { mode: "boolean" }),
   /** UTC with milliseconds on both dialects. */
   time: (name: string) => s.integer(name, { mode: "timestamp_ms" }),
@@ -42,6 +44,7 @@ export const postgresKit = {
   primaryKey: p.primaryKey,
   text: (name: string) => p.text(name),
   int: (name: string) => p.bigint(name, { mode: "number" }),
+  rowNumber: (name: string) => p.bigint(name, { mode: "number" }).primaryKey().generatedAlwaysAsIdentity(),
   bool: (name: string) => p.boolean(name),
   time: (name: string) => p.timestamp(name, { withTimezone: true, precision: 3, mode: "date" }),
   json: (name: string) => jsonText(name),

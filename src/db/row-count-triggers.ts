@@ -1,136 +1,112 @@
 /**
- * The triggers that count rows, and counting from scratch. On SQLite, with its one writer, a trigger adds to the number in place.
- * On PostgreSQL that would make every writer wait for the one before and deadlock those that come in another order: there each
- * statement appends what it changed as rows of its own, which `foldRowCounts` adds up later; readers take the sum of both.
+ * The triggers that count rows, and counting from scratch. A trigger appends to `row_changes` what a write changed, once for all
+ * combinations; row-count-folding.ts adds it to the counters later, and readers take the sum of both. Were the triggers to change the
+ * counters themselves, PostgreSQL's writers would wait for each other and deadlock where they come in another order, and SQLite's only
+ * one would change a counter for every row and combination.
  */
 import { createHash } from "node:crypto"
-import { type Combination, combinationsOf, countedLists, type ListName } from "./counted-lists"
+import { type TableName, tableNames } from "./counted-lists"
 import type { DbHandle, SchemaConnection } from "./db"
+import {
+  addToCounters,
+  append,
+  combinationsOn,
+  counterColumns,
+  type Dialect,
+  foldFunction,
+  keptOf,
+  sumsBy,
+  valuesOf,
+  watchedOf,
+} from "./row-count-sql"
 
-type Dialect = DbHandle["dialect"]
-
-const places = ["d1", "d2", "d3", "d4", "d5", "d6"] as const
-const keyColumns = ["list", "day", ...places, "part"]
-const allColumns = [...keyColumns, "n"].join(", ")
-
-const names = Object.keys(countedLists) as ListName[]
-const tables = [...new Set(names.map((name) => countedLists[name].table))]
-const combinationsOn = (table: string): Combination[] =>
-  names.filter((name) => countedLists[name].table === table).flatMap(combinationsOf)
-
-/** Rounds down, also before 1970. */
-const dayIn: Readonly<Record<Dialect, (column: string) => string>> = {
-  sqlite: (column) => `(${column} - ((${column} % 86400000) + 86400000) % 86400000) / 86400000`,
-  postgres: (column) => `floor(extract(epoch from ${column}) / 86400)::bigint`,
-}
-const missing: Readonly<Record<Dialect, string>> = { sqlite: "char(1)", postgres: "chr(1)" }
-
-/** Values of list, day and d1 to d6 for one row; `row` is `new.`, `old.` or nothing. */
-const groupOf = ({ key, columns, day }: Combination, dialect: Dialect, row = ""): string[] => [
-  `'${key}'`,
-  day === undefined ? "0" : dayIn[dialect](`${row}${day}`),
-  ...places.map((_, place) => {
-    const column = columns[place]
-    return column === undefined ? "''" : `coalesce(${row}${column}, ${missing[dialect]})`
-  }),
-]
-
-const sqliteTriggers = (table: string): string[] =>
-  combinationsOn(table).flatMap((combination) => {
-    const { key, columns, day } = combination
-    const increase = `insert into row_counts (${allColumns}) select ${groupOf(combination, "sqlite", "new.").join(", ")}, 0, 1
-      where ${day === undefined ? "true" : `new.${day} is not null`}
-      on conflict (${keyColumns.join(", ")}) do update set n = n + 1;`
-    // A row without the day is in no group: the comparison with NULL finds none.
-    const decrease = `update row_counts set n = n - 1 where ${groupOf(combination, "sqlite", "old.")
-      .map((value, place) => `${keyColumns[place]} = ${value}`)
-      .join(" and ")} and part = 0;`
-    const watched = [...columns, ...(day === undefined ? [] : [day])]
-    const trigger = (event: string, on: string, ...statements: string[]) =>
-      `create trigger row_counts_${key}_${event} after ${on} begin ${statements.join(" ")} end`
-    return [
-      trigger("insert", `insert on ${table}`, increase),
-      trigger("delete", `delete on ${table}`, decrease),
-      ...(watched.length === 0
-        ? []
-        : [
-            trigger(
-              "update",
-              `update of ${watched.join(", ")} on ${table}
-                when ${watched.map((column) => `old.${column} is not new.${column}`).join(" or ")}`,
-              decrease,
-              increase,
-            ),
-          ]),
-    ]
-  })
-
-const postgresTriggers = (table: string): string[] => {
-  const combinations = combinationsOn(table)
-  /** `counted`: rows with a column `change`. */
-  const append = (combination: Combination, counted: (columns: string) => string): string => {
-    const { key, columns, day } = combination
-    const needed = [...columns, ...(day === undefined ? [] : [day])]
-    const grouped = groupOf(combination, "postgres").slice(1)
-    return `insert into row_counts (${allColumns})
-      select '${key}', g.day, ${places.map((place) => `g.${place}`).join(", ")}, nextval('row_counts_part'), g.n from (
-        select ${grouped.map((value, place) => `${value} as ${keyColumns[place + 1]}`).join(", ")}, sum(change) as n
-        from (${counted(["", ...needed].join(", "))}) c ${day === undefined ? "" : `where ${day} is not null`}
-        group by 1, 2, 3, 4, 5, 6, 7 having sum(change) <> 0
-      ) g;`
-  }
-  const watched = [
-    ...new Set(combinations.flatMap(({ columns, day }) => [...columns, ...(day === undefined ? [] : [day])])),
+const sqliteTriggers = (table: TableName): string[] => {
+  const trigger = (event: string, on: string, ...changes: string[]) =>
+    `create trigger row_counts_${table}_${event} after ${on} begin
+      ${changes.map((change) => append(table, change)).join("\n")} end`
+  const changeOf = (row: "new." | "old.") =>
+    `values ('${table}', ${row === "new." ? 1 : -1}, ${valuesOf(table, "sqlite", row).join(", ")})`
+  const watched = watchedOf(table)
+  return [
+    trigger("insert", `insert on ${table}`, changeOf("new.")),
+    trigger("delete", `delete on ${table}`, changeOf("old.")),
+    trigger(
+      "update",
+      `update of ${watched.join(", ")} on ${table}
+        when ${watched.map((column) => `old.${column} is not new.${column}`).join(" or ")}`,
+      changeOf("old."),
+      changeOf("new."),
+    ),
   ]
+}
+
+const postgresTriggers = (table: TableName): string[] => {
+  const kept = keptOf(table)
+  const values = valuesOf(table, "postgres")
   // With the rights of its owner: whoever may change a counted table needs none on the counters.
-  const trigger = (event: string, transition: string, body: string): string[] => [
+  const trigger = (event: string, transition: string, change: string): string[] => [
     `create or replace function row_counts_${table}_${event}() returns trigger language plpgsql
-      security definer set search_path from current as $$ begin ${body} return null; end; $$`,
+      security definer set search_path from current as $$ begin ${append(table, change)} return null; end; $$`,
     `create trigger row_counts_${table}_${event} after ${event} on ${table} referencing ${transition}
       for each statement execute function row_counts_${table}_${event}()`,
   ]
-  const eachOf = (counted: (columns: string) => string) =>
-    combinations.map((combination) => append(combination, counted)).join("\n")
+  const named = values.map((value, place) => `${value} as ${kept[place]}`)
   return [
-    ...trigger(
-      "insert",
-      "new table as new_rows",
-      eachOf((columns) => `select 1 as change${columns} from new_rows`),
-    ),
-    ...trigger(
-      "delete",
-      "old table as old_rows",
-      eachOf((columns) => `select -1 as change${columns} from old_rows`),
-    ),
-    // Most updates change nothing that is counted.
+    ...trigger("insert", "new table as new_rows", `select '${table}', 1, ${values.join(", ")} from new_rows`),
+    ...trigger("delete", "old table as old_rows", `select '${table}', -1, ${values.join(", ")} from old_rows`),
+    // Most updates change nothing that is counted, and leave nothing here. A join of old and new rows takes seconds where there are
+    // thousands: PostgreSQL does not know that there are.
     ...trigger(
       "update",
       "old table as old_rows new table as new_rows",
-      `if exists (select ${watched.join(", ")} from new_rows except all select ${watched.join(", ")} from old_rows) then
-        ${eachOf((columns) => `select 1 as change${columns} from new_rows union all select -1${columns} from old_rows`)}
-      end if;`,
+      `select '${table}', sum(n), ${kept.join(", ")} from (
+        select 1 as n, ${named.join(", ")} from new_rows union all select -1, ${values.join(", ")} from old_rows
+      ) c group by ${kept.join(", ")} having sum(n) <> 0`,
     ),
+    // One order for everybody: two servers that both add to the same counters must not wait for each other. A function, and made with
+    // the triggers: a server of an older version knows another definition.
+    `create or replace function ${foldFunction(table)}(most bigint) returns bigint language plpgsql set search_path from current as $$
+      declare folded bigint;
+      begin
+        with taken as (
+          delete from row_changes where id = any (array(
+            select id from row_changes where source = '${table}' order by id limit most for update skip locked
+          )) returning *
+        ), added as (${addToCounters(
+          `select * from (${combinationsOn(table)
+            .map((combination) => sumsBy(combination, "taken"))
+            .join(" union all ")}) s order by ${counterColumns.join(", ")}`,
+        )})
+        select count(*) into folded from taken;
+        return folded;
+      end; $$`,
   ]
 }
 
-const triggersOf: Readonly<Record<Dialect, (table: string) => string[]>> = {
+/** What counts the rows of a table. */
+const triggersOf: Readonly<Record<Dialect, (table: TableName) => string[]>> = {
   sqlite: sqliteTriggers,
   postgres: postgresTriggers,
 }
 
-const recount = (table: string, dialect: Dialect): string[] =>
-  combinationsOn(table).flatMap((combination) => [
-    `delete from row_counts where list = '${combination.key}'`,
-    `insert into row_counts (${allColumns}) select ${groupOf(combination, dialect).join(", ")}, 0, count(*) from ${table}
-      where ${combination.day === undefined ? "true" : `${combination.day} is not null`} group by 1, 2, 3, 4, 5, 6, 7, 8`,
-  ])
+const recount = (table: TableName, dialect: Dialect): string[] => {
+  const kept = keptOf(table)
+  const rows = valuesOf(table, dialect).map((value, place) => `${value} as ${kept[place]}`)
+  return [
+    `delete from row_changes where source = '${table}'`,
+    ...combinationsOn(table).flatMap((combination) => [
+      `delete from row_counts where list = '${combination.key}'`,
+      addToCounters(sumsBy(combination, `(select 1 as n, ${rows.join(", ")} from ${table}) r`)),
+    ]),
+  ]
+}
 
-const digestOf = (table: string, dialect: Dialect): string =>
+const digestOf = (table: TableName, dialect: Dialect): string =>
   createHash("sha256")
     .update([...triggersOf[dialect](table), ...recount(table, dialect)].join("\n"))
     .digest("hex")
 
-const mark = (table: string): string => `row_counts:${table}`
+const mark = (table: TableName): string => `row_counts:${table}`
 
 const triggersIn = async (
   connection: SchemaConnection,
@@ -168,7 +144,7 @@ const hasTable = async (connection: SchemaConnection, dialect: Dialect, name: st
 export const stopCounting = async (connection: SchemaConnection, dialect: Dialect): Promise<void> => {
   await dropTriggers(connection, dialect)
   if (!(await hasTable(connection, dialect, "settings"))) return
-  for (const table of tables) await connection.all("delete from settings where name = ?", [mark(table)])
+  for (const table of tableNames) await connection.all("delete from settings where name = ?", [mark(table)])
 }
 
 /**
@@ -177,13 +153,13 @@ export const stopCounting = async (connection: SchemaConnection, dialect: Dialec
  */
 export const ensureRowCounts = async (db: DbHandle): Promise<void> => {
   const { dialect } = db
-  const isCurrent = async (connection: SchemaConnection, table: string): Promise<boolean> => {
+  const isCurrent = async (connection: SchemaConnection, table: TableName): Promise<boolean> => {
     const [row] = await connection.all("select value from settings where name = ?", [mark(table)])
     return row?.value === digestOf(table, dialect)
   }
   const stale = await db.changeSchema(async (connection) => {
-    const found: string[] = []
-    for (const table of tables) if (!(await isCurrent(connection, table))) found.push(table)
+    const found: TableName[] = []
+    for (const table of tableNames) if (!(await isCurrent(connection, table))) found.push(table)
     return found
   })
   const now = dialect === "sqlite" ? "cast(unixepoch('subsec') * 1000 as integer)" : "now()"
@@ -192,10 +168,8 @@ export const ensureRowCounts = async (db: DbHandle): Promise<void> => {
     await db.changeSchema(
       async (connection) => {
         if (await isCurrent(connection, table)) return
-        if (dialect === "postgres") {
-          await connection.run(`lock table ${table} in share row exclusive mode`)
-          await connection.run("create sequence if not exists row_counts_part owned by row_counts.part")
-        }
+        // Writers that are at it have appended their changes by then, and nobody appends any.
+        if (dialect === "postgres") await connection.run(`lock table ${table} in share row exclusive mode`)
         await dropTriggers(connection, dialect, table)
         for (const statement of [...triggersOf[dialect](table), ...recount(table, dialect)])
           await connection.run(statement)
@@ -211,4 +185,5 @@ export const ensureRowCounts = async (db: DbHandle): Promise<void> => {
 }
 
 /** Changes with every definition: for whoever keeps migrated databases. */
-export const rowCountsDigest = (dialect: Dialect): string => tables.map((table) => digestOf(table, dialect)).join(" ")
+export const rowCountsDigest = (dialect: Dialect): string =>
+  tableNames.map((table) => digestOf(table, dialect)).join(" ")

@@ -1,5 +1,6 @@
 /** Numbers of rows without counting them. What is counted, and by what, stands in counted-lists.ts. */
-import { and, asc, eq, gte, inArray, lt, type SQL, sql } from "drizzle-orm"
+import { and, asc, eq, gte, inArray, isNotNull, lt, type SQL, type SQLWrapper, sql } from "drizzle-orm"
+import type { SQLiteColumn } from "drizzle-orm/sqlite-core"
 import {
   type Combination,
   combinationsOf,
@@ -8,6 +9,8 @@ import {
   type ListName,
   noValue,
   startOfDay,
+  type ValuePlace,
+  valuePlaces,
 } from "./counted-lists"
 import type { Db } from "./db"
 
@@ -30,55 +33,96 @@ export interface DayCount {
 
 const stored = (value: string | null): string => value ?? noValue
 
+type Filter = Readonly<Record<string, string | null | readonly string[] | undefined>>
+
+/** The first day, and the first after the last; null has no bound. */
+interface Days {
+  readonly first: number | null
+  readonly end: number | null
+}
+
+const allDays: Days = { first: null, end: null }
+
+const askedOf = (filter: Filter): string[] => Object.keys(filter).filter((name) => filter[name] !== undefined)
+
 export const rowCounts = ({ t, read }: Pick<Db, "t" | "read">) => {
-  const table = t.rowCounts
-  const places = [table.d1, table.d2, table.d3, table.d4, table.d5, table.d6] as const
-  const n = sql`coalesce(sum(${table.n}), 0)`.mapWith(Number)
+  const { rowCounts: counters, rowChanges: changes } = t
+  const sum = sql`coalesce(sum(n), 0)`.mapWith(Number)
 
   const combinationFor = (list: ListName, needed: readonly string[]): Combination => {
-    const found = combinationsOf(list).find(({ dimensions }) => needed.every((name) => dimensions.includes(name)))
+    const found = combinationsOf(list).find(({ places }) => needed.every((name) => name in places))
     if (found === undefined) throw new Error(`${list} are not counted by ${needed.join(" and ")}`)
     return found
   }
-  const placeOf = (combination: Combination, dimension: string) => {
-    const place = places[combination.dimensions.indexOf(dimension)]
+  const placeOf = (combination: Combination, dimension: string): ValuePlace => {
+    const place = combination.places[dimension]
     if (place === undefined) throw new Error(`${combination.key} has no place for ${dimension}`)
     return place
   }
 
-  const find = (list: ListName, filter: object, grouping: readonly string[]) => {
-    const wanted = Object.entries(filter as Record<string, string | null | readonly string[] | undefined>).flatMap(
-      ([name, value]) => (value === undefined ? [] : [{ name, value }]),
+  const withValues = (from: typeof counters | typeof changes, combination: Combination, filter: Filter) =>
+    Object.entries(filter).map(([name, value]) => {
+      if (value === undefined) return undefined
+      const column = from[placeOf(combination, name)]
+      return typeof value === "string" || value === null
+        ? eq(column, stored(value))
+        : inArray(column, value.length === 0 ? [""] : [...value])
+    })
+
+  const inDays = (column: SQLiteColumn, { first, end }: Days): (SQL | undefined)[] => [
+    first === null ? undefined : gte(column, first),
+    end === null ? undefined : lt(column, end),
+  ]
+
+  /** The counters and the changes that are not in them yet, in one statement: between two, some would move from here to there. */
+  const counted = (combination: Combination, by: ValuePlace | "day" | null, filter: Filter, days: Days) => {
+    const { key, table, day, places } = combination
+    const used = new Set<string>(Object.values(places))
+    const isInCounters = and(
+      eq(counters.list, key),
+      ...(day === undefined ? [eq(counters.day, 0)] : inDays(counters.day, days)),
+      // Known to be so, but only by this does an index lead past them.
+      ...valuePlaces.filter((place) => !used.has(place)).map((place) => eq(counters[place], "")),
+      ...withValues(counters, combination, filter),
     )
-    const combination = combinationFor(list, [...wanted.map(({ name }) => name), ...grouping])
-    const where: (SQL | undefined)[] = [
-      eq(table.list, combination.key),
-      combination.day === undefined ? eq(table.day, 0) : undefined,
-      ...wanted.map(({ name, value }) => {
-        const place = placeOf(combination, name)
-        return typeof value === "string" || value === null
-          ? eq(place, stored(value))
-          : inArray(place, value.length === 0 ? [""] : [...value])
-      }),
-    ]
-    return { combination, where }
+    const isInChanges = and(
+      eq(changes.source, table),
+      ...(day === undefined ? [] : [isNotNull(changes[day]), ...inDays(changes[day], days)]),
+      ...withValues(changes, combination, filter),
+    )
+    const changed = by === "day" ? day : by
+    const sums = (from: SQLWrapper, column: SQLiteColumn | undefined, where: SQL | undefined) =>
+      column === undefined
+        ? sql`select sum(n) as n from ${from} where ${where}`
+        : sql`select ${column} as value, sum(n) as n from ${from} where ${where} group by ${column}`
+    // As text: builders inside builders take as long to build as the query takes to run.
+    return sql`(${sums(counters, by === null ? undefined : counters[by], isInCounters)} union all ${sums(
+      changes,
+      changed ? changes[changed] : undefined,
+      isInChanges,
+    )}) counted`
   }
 
-  const total = async <L extends ListName>(list: L, filter: CountFilter<L> = {}): Promise<number> => {
-    const [row] = await read
-      .select({ n })
-      .from(table)
-      .where(and(...find(list, filter, []).where))
+  const sumOf = async (list: ListName, filter: Filter, days: Days): Promise<number> => {
+    const combination = combinationFor(list, askedOf(filter))
+    const [row] = await read.select({ n: sum }).from(counted(combination, null, filter, days))
     return row?.n ?? 0
   }
 
-  const inDays = (first: number | null, end: number | null): (SQL | undefined)[] => [
-    first === null ? undefined : gte(table.day, first),
-    end === null ? undefined : lt(table.day, end),
-  ]
+  const groupsOf = async (combination: Combination, by: ValuePlace | "day", filter: Filter, days: Days) => {
+    const all = counted(combination, by, filter, days)
+    const value = sql<string | number>`value`
+    return await read
+      .select({ value, count: sum })
+      .from(all)
+      .groupBy(value)
+      .having(sql`sum(n) <> 0`)
+      .orderBy(asc(value))
+  }
 
   return {
-    total,
+    total: <L extends ListName>(list: L, filter: CountFilter<L> = {}): Promise<number> =>
+      sumOf(list, filter as Filter, allDays),
 
     /** How many there are of each value of one dimension; values without rows are left out. */
     async byValue<L extends ListName, D extends Dimension<L>>(
@@ -86,27 +130,21 @@ export const rowCounts = ({ t, read }: Pick<Db, "t" | "read">) => {
       dimension: D,
       filter: CountFilter<L> = {},
     ): Promise<{ value: string | null; count: number }[]> {
-      const { combination, where } = find(list, filter, [dimension])
-      const place = placeOf(combination, dimension)
-      const rows = await read
-        .select({ value: place, count: n })
-        .from(table)
-        .where(and(...where))
-        .groupBy(place)
-        .having(sql`${n} <> 0`)
-        .orderBy(asc(place))
-      return rows.map(({ value, count }) => ({ value: value === noValue ? null : value, count }))
+      const combination = combinationFor(list, [...askedOf(filter as Filter), dimension])
+      const groups = await groupsOf(combination, placeOf(combination, dimension), filter as Filter, allDays)
+      return groups.map(({ value, count }) => ({ value: value === noValue ? null : String(value), count }))
     },
 
     /** Whole days only: from the day of `from` up to, and without, the day of `until`. Days without rows are left out. */
-    perDay<L extends ListName>(list: L, { from, until }: TimeRange, filter: CountFilter<L> = {}): Promise<DayCount[]> {
-      const days = inDays(from === null ? null : dayOf(from), until === null ? null : dayOf(until))
-      return read
-        .select({ day: table.day, count: n })
-        .from(table)
-        .where(and(...find(list, filter, []).where, ...days))
-        .groupBy(table.day)
-        .having(sql`${n} <> 0`)
+    async perDay<L extends ListName>(
+      list: L,
+      { from, until }: TimeRange,
+      filter: CountFilter<L> = {},
+    ): Promise<DayCount[]> {
+      const days = { first: from === null ? null : dayOf(from), end: until === null ? null : dayOf(until) }
+      const combination = combinationFor(list, askedOf(filter as Filter))
+      const groups = await groupsOf(combination, "day", filter as Filter, days)
+      return groups.map(({ value, count }) => ({ day: Number(value), count }))
     },
 
     /**
@@ -130,52 +168,11 @@ export const rowCounts = ({ t, read }: Pick<Db, "t" | "read">) => {
         ...(from === null || first === null ? [] : [{ from, until: startOfDay(first) }]),
         ...(until === null || end === null ? [] : [{ from: startOfDay(end), until }]),
       ].filter((piece) => piece.from < piece.until)
-      const whole = read
-        .select({ n })
-        .from(table)
-        .where(and(...find(list, filter, []).where, ...inDays(first, end)))
-      const [[row], ...counts] = await Promise.all([whole, ...pieces.map(countRows)])
-      return counts.reduce((sum, count) => sum + count, row?.n ?? 0)
+      const whole = sumOf(list, filter as Filter, { first, end })
+      const counts = await Promise.all([whole, ...pieces.map(countRows)])
+      return counts.reduce((sum, count) => sum + count)
     },
   }
 }
 
 export type RowCounts = ReturnType<typeof rowCounts>
-
-/** Changes added up at a time. */
-const foldSize = 5000
-
-/**
- * Adds the changes that PostgreSQL's writers have appended to the numbers they change. Two that run at once leave each other's rows
- * alone. On SQLite there is nothing to do.
- */
-export const foldRowCounts = async ({ t, dialect, transaction }: Db, signal?: AbortSignal): Promise<void> => {
-  if (dialect === "sqlite") return
-  const table = t.rowCounts
-  const key = [table.list, table.day, table.d1, table.d2, table.d3, table.d4, table.d5, table.d6, table.part]
-  const fold = () =>
-    transaction(async (tx) => {
-      const changes = await tx
-        .delete(table)
-        .where(
-          sql`ctid in (select ctid from row_counts where part <> 0 order by part limit ${foldSize} for update skip locked)`,
-        )
-        .returning()
-      const sums = new Map<string, typeof table.$inferInsert>()
-      for (const { n, part, ...group } of changes) {
-        const name = JSON.stringify(group)
-        sums.set(name, { ...group, part: 0, n: (sums.get(name)?.n ?? 0) + n })
-      }
-      // One order for everybody: two servers that both believe to hold the lease must not wait for each other.
-      const rows = [...sums].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row)
-      const changed = rows.filter((row) => row.n !== 0)
-      if (changed.length > 0) {
-        await tx
-          .insert(table)
-          .values(changed)
-          .onConflictDoUpdate({ target: key, set: { n: sql`${table.n} + excluded.n` } })
-      }
-      return changes.length
-    })
-  while (!signal?.aborted && (await fold()) === foldSize);
-}

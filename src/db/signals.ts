@@ -3,6 +3,9 @@
 import type { Logger } from "@logtape/logtape"
 import type { Turn } from "./guard"
 
+/** Sent by SQLite's writer itself, whatever it was that changed some thousand rows. */
+export const manyRowsChanged = "many_rows_changed"
+
 export class Subscribers {
   readonly #byTopic = new Map<string, Set<(payload: string) => void>>()
 

@@ -18,6 +18,8 @@ const maxBatchSize = 64
 const usualBatchMilliseconds = 8
 /** Where commits are slow, the next batch may take twice as long as the last one's did, up to here: most of the time is work then. */
 const longestBatchMilliseconds = 25
+/** Rows changed, also by triggers, after which `changedMuch` is called: about as many as a hundred certificates issued. */
+const muchChanged = 4000
 
 export interface SqliteWriterOptions {
   readonly deadlineMilliseconds: number
@@ -28,6 +30,8 @@ export interface SqliteWriterOptions {
   readonly checkpointer: Pick<Checkpointer, "committed" | "pause">
   /** Called in the caller's async context when the COMMIT is on the disk. */
   readonly committed: (turn: Turn) => void
+  /** Called after a batch, when some thousand rows have changed since the last time. */
+  readonly changedMuch?: () => void
 }
 
 interface Job {
@@ -53,6 +57,7 @@ export class SqliteWriter {
   #draining: Promise<void> | undefined
   #closed = false
   #lastCommitMilliseconds = 0
+  #toldOfChanges = 0
   /** Of the newest batch. */
   #flushed: Promise<void> = Promise.resolve()
 
@@ -169,6 +174,7 @@ export class SqliteWriter {
       return
     }
     this.#options.checkpointer.committed()
+    this.#tellOfChanges()
     this.#flushed = this.#options.flushed().then(
       () => {
         for (const { finish } of succeeded) finish()
@@ -177,6 +183,13 @@ export class SqliteWriter {
         for (const { job } of succeeded) job.reject(error)
       },
     )
+  }
+
+  #tellOfChanges(): void {
+    const changes = this.#totalChanges.get() ?? 0
+    if (changes - this.#toldOfChanges < muchChanged) return
+    this.#toldOfChanges = changes
+    this.#options.changedMuch?.()
   }
 
   /** The result in a box, or nothing when the job failed alone. Throws when the whole batch is lost. */

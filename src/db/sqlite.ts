@@ -11,7 +11,7 @@ import { drizzle } from "drizzle-orm/better-sqlite3"
 import { AppError, messageOf } from "../errors"
 import type { DbHandle, Query } from "./db"
 import { refuseInsideTransaction, turnOf } from "./guard"
-import { demandSmallPayload, Subscribers } from "./signals"
+import { demandSmallPayload, manyRowsChanged, Subscribers } from "./signals"
 import { Checkpointer } from "./sqlite-checkpointer"
 import { LogFlusher } from "./sqlite-flusher"
 import { SqliteScanner } from "./sqlite-scanner"
@@ -118,6 +118,7 @@ export const openSqlite = async (options: SqliteOptions): Promise<DbHandle> => {
     flushed: () => flusher.flushed(),
     checkpointer,
     committed: (turn) => subscribers.committed(turn),
+    changedMuch: () => subscribers.emit(manyRowsChanged, ""),
   })
   const readStatements = guardedStatements(reading, {
     before: () => refuseInsideTransaction("read"),

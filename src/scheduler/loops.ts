@@ -36,8 +36,8 @@ interface Services {
   outbox: OutboxWorker
   crls: Pick<CrlService, "refreshAll">
   violations: Pick<ViolationService, "sweep">
-  /** Adds up what PostgreSQL's writers append; nothing on SQLite. */
-  counters: { fold(signal: AbortSignal): Promise<void> }
+  /** Adds what writers have appended to the numbers of rows; SQLite's writer says when it has become much. */
+  counters: { fold(signal: AbortSignal): Promise<void>; readonly wakeOn: string }
   /** Adds what is new to SQLite's text index; nothing on PostgreSQL. */
   searchIndex: { catchUp(signal: AbortSignal): Promise<void> }
   acme?: { readonly server: AcmeLoops | null }
@@ -215,6 +215,7 @@ export const loops = (
       everyMs: 2 * secondMs,
       timeoutMs: minuteMs,
       onStart: true,
+      wakeOn: [counters.wakeOn],
       run: (signal) => counters.fold(signal),
     },
     {

@@ -17,7 +17,15 @@ export type OpenTestDb = () => Promise<Db>
 /** Removes what the tests of a file made, in reverse order. */
 const cleanups: (() => Promise<void> | void)[] = []
 
-const postgresUrls = new WeakMap<Db, string>()
+/** Where a database was opened. */
+const places = new WeakMap<Db, Parameters<typeof openDatabase>[0]>()
+
+const openAt = async (place: Parameters<typeof openDatabase>[0]): Promise<Db> => {
+  const db = await openDatabase(place)
+  places.set(db, place)
+  cleanups.push(() => db.close())
+  return db
+}
 
 let sqliteTemplate: Promise<Buffer> | undefined
 
@@ -43,27 +51,27 @@ const openSqliteDb: OpenTestDb = async () => {
   const folder = mkdtempSync(join(tmpdir(), "certctl-test-"))
   cleanups.push(() => rmSync(folder, { recursive: true, force: true }))
   writeFileSync(join(folder, "certctl.db"), await sqliteTemplate)
-  const db = await openDatabase({ url: "sqlite:certctl.db", dataDir: folder, maxConnections: 1 })
-  cleanups.push(() => db.close())
-  return db
+  return await openAt({ url: "sqlite:certctl.db", dataDir: folder, maxConnections: 1 })
 }
 
 const openPostgresDb: OpenTestDb = async () => {
   const database = await createTestDatabase()
   cleanups.push(() => database.drop())
-  const db = await openDatabase({ url: database.url, dataDir: tmpdir(), maxConnections: 8 })
-  postgresUrls.set(db, database.url)
-  cleanups.push(() => db.close())
-  return db
+  return await openAt({ url: database.url, dataDir: tmpdir(), maxConnections: 8 })
 }
 
 /** What a second server on the same database would use; on SQLite, which one process has to itself, the same handle. */
 export const openBeside = async (db: Db): Promise<Db> => {
-  const url = postgresUrls.get(db)
-  if (url === undefined) return db
-  const beside = await openDatabase({ url, dataDir: tmpdir(), maxConnections: 8 })
-  cleanups.push(() => beside.close())
-  return beside
+  const place = places.get(db)
+  return place === undefined || db.dialect === "sqlite" ? db : await openAt(place)
+}
+
+/** Closes a database as a server does that ends, and opens it again. */
+export const reopen = async (db: Db): Promise<Db> => {
+  const place = places.get(db)
+  if (place === undefined) throw new Error("the database was not opened here")
+  await db.close()
+  return await openAt(place)
 }
 
 /** For tests that open many, one after another. */
