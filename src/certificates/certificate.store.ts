@@ -19,6 +19,7 @@ import {
   sql,
 } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
+import { idList, inGiven } from "../db/given-ids"
 import { hot, hotInsert, hotUpdate, hotUpdateCount } from "../db/hot"
 import { listing, type Slice, unordered } from "../db/listing"
 import { forUpdate } from "../db/locking"
@@ -166,12 +167,30 @@ export const certificateStore = (db: Db) => {
         .where(eq(certificates.id, sql.placeholder("id"))),
     ),
   )
+  const lockedByIds = hot(null, (tx: Tx) =>
+    forUpdate(
+      tx
+        .select()
+        .from(certificates)
+        .where(inGiven(db.dialect, certificates.id, "ids"))
+        .orderBy(asc(certificates.id)),
+    ),
+  )
   const isGiven = eq(certificates.id, sql.placeholder("id"))
   const changeOne = hotUpdate("change_certificate", certificates, isGiven)
   const changeFrom = hotUpdateCount(
     "change_certificate_from",
     certificates,
     and(isGiven, eq(certificates.status, sql.placeholder("from"))),
+    certificates.id,
+  )
+  const changeAllFrom = hotUpdateCount(
+    null,
+    certificates,
+    and(
+      inGiven(db.dialect, certificates.id, "ids"),
+      sql`${unindexed(certificates.status)} = ${sql.placeholder("from")}`,
+    ),
     certificates.id,
   )
   const policyById = hot("renewal_policy_by_id", (query: Query) =>
@@ -213,14 +232,8 @@ export const certificateStore = (db: Db) => {
     },
 
     /** Locks several in the one order that everybody uses, so that two such transactions cannot wait for each other. */
-    async lockAll(tx: Tx, ids: readonly string[]): Promise<CertificateRow[]> {
-      if (ids.length === 0) return []
-      const rows = tx
-        .select()
-        .from(certificates)
-        .where(inArray(certificates.id, [...ids]))
-      return forUpdate(rows.orderBy(asc(certificates.id)))
-    },
+    lockAll: async (tx: Tx, ids: readonly string[]): Promise<CertificateRow[]> =>
+      ids.length === 0 ? [] : await lockedByIds(tx, { ids: idList(ids) }),
 
     /** One page of what a bulk operation is about, by id. */
     matching: (filter: CertificateFilter, afterId: string, limit: number) =>
@@ -271,21 +284,14 @@ export const certificateStore = (db: Db) => {
       return (await changeFrom(tx, { ...set, status: to }, { id, from })) > 0
     },
 
-    /** Ids of those that were changed: their status was still `from`. */
-    async setStatusOfAll(
+    /** How many were changed: their status was still `from`. */
+    setStatusOfAll: (
       tx: Tx,
       ids: readonly string[],
       from: CertificateStatus,
       to: CertificateStatus,
       set: Partial<NewCertificateRow> = {},
-    ): Promise<string[]> {
-      const changed = await tx
-        .update(certificates)
-        .set({ ...set, status: to })
-        .where(and(inArray(certificates.id, [...ids]), sql`${unindexed(certificates.status)} = ${from}`))
-        .returning({ id: certificates.id })
-      return changed.map((row) => row.id)
-    },
+    ): Promise<number> => changeAllFrom(tx, { ...set, status: to }, { ids: idList(ids), from }),
 
     async setDates(
       tx: Tx,

@@ -1,14 +1,17 @@
 /** SQL of the renewal check: which certificates it looks at, and what it has to know of many of them at once. */
 import { and, asc, eq, gt, inArray, lt, lte, type SQL, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
+import { idList, inGiven } from "../db/given-ids"
+import { hot } from "../db/hot"
 import { unindexed } from "../db/unindexed"
-import { issuingTypes } from "../jobs/job.machine"
+import { issuingTypes, openStatuses } from "../jobs/job.machine"
+import type { JobRow } from "../jobs/job.store"
 import type { CertificateRow } from "./certificate.store"
 
 /** As much of a certificate as tells that nothing is to be done for it. */
 export type Candidate = Pick<CertificateRow, "id" | "status" | "expiresAt" | "renewAt" | "renewalPolicyId">
 
-export type DueCandidate = Pick<CertificateRow, "id" | "expiresAt" | "renewAt">
+export type DueCandidate = Pick<CertificateRow, "id" | "status" | "expiresAt" | "renewAt">
 
 /** A place in an order of times and ids; null is before the first. */
 export type Position = { readonly time: Date; readonly id: string } | null
@@ -21,17 +24,17 @@ export interface Piece {
   readonly automatic: readonly string[]
 }
 
-export interface FailedRun {
-  readonly certificateId: string
-  readonly agentId: string | null
-  readonly completedAt: Date
-}
+/** As much of an issuing job as tells whether another one may begin. */
+export type IssuingJob = Pick<
+  JobRow,
+  "certificateId" | "agentId" | "status" | "attempts" | "maxAttempts" | "completedAt"
+>
 
 type Rules = { readonly policy: PolicyRow | null; readonly profile: ProfileRow | null }
 export type PolicyRow = Db["t"]["renewalPolicies"]["$inferSelect"]
 type ProfileRow = Db["t"]["certificateProfiles"]["$inferSelect"]
 
-export const dueStore = ({ t, read }: Db) => {
+export const dueStore = ({ t, read, dialect }: Db) => {
   const { certificates, jobs } = t
   const { id, expiresAt, renewAt } = certificates
   const columns = { id, status: certificates.status, expiresAt, renewAt, renewalPolicyId: certificates.renewalPolicyId }
@@ -39,6 +42,46 @@ export const dueStore = ({ t, read }: Db) => {
   const isManaged = sql`${certificates.status} not in ('Failed', 'Revoked', 'Archived')`
   const after = (column: typeof expiresAt, last: Position): SQL | undefined =>
     last === null ? undefined : sql`(${column}, ${id}) > (${sql.param(last.time, column)}, ${last.id})`
+
+  // With every batch, twice in most.
+  const rowsOfGiven = hot(null, (query: Query) =>
+    query
+      .select()
+      .from(certificates)
+      .where(inGiven(dialect, certificates.id, "ids")),
+  )
+  const policiesGiven = hot("renewal_policies_given", (query: Query) =>
+    query
+      .select()
+      .from(t.renewalPolicies)
+      .where(inGiven(dialect, t.renewalPolicies.id, "ids")),
+  )
+  const profilesGiven = hot("certificate_profiles_given", (query: Query) =>
+    query
+      .select()
+      .from(t.certificateProfiles)
+      .where(inGiven(dialect, t.certificateProfiles.id, "ids")),
+  )
+  const issuingOfGiven = hot(null, (query: Query) =>
+    query
+      .select({
+        certificateId: jobs.certificateId,
+        agentId: jobs.agentId,
+        status: jobs.status,
+        attempts: jobs.attempts,
+        maxAttempts: jobs.maxAttempts,
+        completedAt: jobs.completedAt,
+      })
+      .from(jobs)
+      .where(
+        and(
+          inGiven(dialect, jobs.certificateId, "ids"),
+          inArray(unindexed(jobs.type), [...issuingTypes]),
+          inArray(unindexed(jobs.status), [...openStatuses, "Failed"]),
+        ),
+      )
+      .orderBy(sql`${jobs.completedAt} desc nulls last`),
+  )
 
   return {
     /** Where a piece of those that expire until then ends which begins after `last` and has so many rows; null: they are fewer. */
@@ -80,17 +123,13 @@ export const dueStore = ({ t, read }: Db) => {
     /** Those that are due, longest due first. */
     due: (now: Date, last: Position, limit: number): Promise<DueCandidate[]> =>
       read
-        .select({ id, expiresAt, renewAt })
+        .select({ id, status: certificates.status, expiresAt, renewAt })
         .from(certificates)
         .where(and(isManaged, lte(renewAt, now), after(renewAt, last)))
         .orderBy(asc(renewAt), asc(id))
         .limit(limit),
 
-    rows: (ids: readonly string[]): Promise<CertificateRow[]> =>
-      read
-        .select()
-        .from(certificates)
-        .where(inArray(id, [...ids])),
+    rows: (ids: readonly string[]): Promise<CertificateRow[]> => rowsOfGiven(read, { ids: idList(ids) }),
 
     policies: (): Promise<PolicyRow[]> => read.select().from(t.renewalPolicies),
 
@@ -98,11 +137,8 @@ export const dueStore = ({ t, read }: Db) => {
     async rulesOf(query: Query | Tx, rows: readonly CertificateRow[]): Promise<(row: CertificateRow) => Rules> {
       const policyIds = [...new Set(rows.map((row) => row.renewalPolicyId))]
       const profileIds = [...new Set(rows.flatMap((row) => row.certificateProfileId ?? []))]
-      const policies = await query.select().from(t.renewalPolicies).where(inArray(t.renewalPolicies.id, policyIds))
-      const profiles =
-        profileIds.length === 0
-          ? []
-          : await query.select().from(t.certificateProfiles).where(inArray(t.certificateProfiles.id, profileIds))
+      const policies = await policiesGiven(query, { ids: idList(policyIds) })
+      const profiles = profileIds.length === 0 ? [] : await profilesGiven(query, { ids: idList(profileIds) })
       const policyOf = new Map(policies.map((row) => [row.id, row]))
       const profileOf = new Map(profiles.map((row) => [row.id, row]))
       return ({ renewalPolicyId, certificateProfileId }) => ({
@@ -111,24 +147,9 @@ export const dueStore = ({ t, read }: Db) => {
       })
     },
 
-    /** Issuing jobs that ended for good without a certificate, newest first. */
-    failedRuns: async (query: Query | Tx, certificateIds: readonly string[]): Promise<FailedRun[]> => {
-      const rows = await query
-        .select({ certificateId: jobs.certificateId, agentId: jobs.agentId, completedAt: jobs.completedAt })
-        .from(jobs)
-        .where(
-          and(
-            inArray(jobs.certificateId, [...certificateIds]),
-            inArray(unindexed(jobs.type), [...issuingTypes]),
-            sql`${unindexed(jobs.status)} = 'Failed'`,
-            sql`${jobs.attempts} >= ${jobs.maxAttempts}`,
-          ),
-        )
-        .orderBy(sql`${jobs.completedAt} desc nulls last`)
-      return rows.flatMap(({ certificateId, agentId, completedAt }) =>
-        certificateId === null || completedAt === null ? [] : [{ certificateId, agentId, completedAt }],
-      )
-    },
+    /** Issuing jobs that are open or have failed, whether they will be retried or not; those that ended last come first. */
+    issuingOf: (query: Query | Tx, certificateIds: readonly string[]): Promise<IssuingJob[]> =>
+      issuingOfGiven(query, { ids: idList(certificateIds) }),
 
     /** Active or Expiring certificates of short-lived profiles that have expired. */
     expiredShortLived: (now: Date, limit: number): Promise<{ id: string }[]> =>

@@ -117,7 +117,7 @@ export const lifecycleService = (deps: Deps) => {
     }
     for (const { from, to, ids } of groups.values()) {
       const moved = await certificates.setStatusOfAll(tx, ids, from, to, { updatedAt: clock.now() })
-      if (moved.length < ids.length) throw new AppError("conflict", `some certificates are no longer ${from}`)
+      if (moved < ids.length) throw new AppError("conflict", `some certificates are no longer ${from}`)
       await audit.append(
         tx,
         ...ids.map((id) => ({

@@ -8,13 +8,13 @@ import { systemActor } from "../access/actor"
 import type { AuditService } from "../audit/audit.service"
 import type { Clock } from "../clock"
 import type { Db, Query, Tx } from "../db/db"
-import { isIssuing } from "../jobs/job.machine"
-import type { JobRow, JobStore } from "../jobs/job.store"
+import { isOpen, mayRetry } from "../jobs/job.machine"
+import type { JobRow } from "../jobs/job.store"
 import { inBatches } from "./batches"
 import { type CertificateStatus, isRenewedByItsClient, isTerminal } from "./certificate.machine"
 import type { CertificateRow, CertificateStore } from "./certificate.store"
 import type { CertificateNews } from "./certificate-news"
-import type { Candidate, DueStore, FailedRun, PolicyRow, Position } from "./due.store"
+import type { Candidate, DueCandidate, DueStore, IssuingJob, PolicyRow, Position } from "./due.store"
 import { defaultPolicy, type IssuingRun, type IssuingRunService } from "./issuing-run.service"
 import type { LifecycleService } from "./lifecycle.service"
 import { effectiveThresholds, pauseAfterFailuresMs, statusByDate } from "./renewal-point"
@@ -27,7 +27,6 @@ export interface RenewalCheckDeps {
   due: DueStore
   versions: Pick<VersionStore, "newestOfEach">
   serving: Pick<ServingStore, "placesOf">
-  jobs: Pick<JobStore, "liveIssuingOf">
   runs: IssuingRunService
   lifecycle: Pick<LifecycleService, "moveAll">
   news: Pick<CertificateNews, "checked" | "unsaid">
@@ -47,7 +46,7 @@ const mostNamed = 500
 /** Certificates looked at with one set of reads, between which requests get their turn. */
 const lookSize = 100
 /** Certificates of one transaction. */
-const batchSize = 25
+const batchSize = 50
 /** Transactions at once on PostgreSQL, well below its connections. SQLite has one writer. */
 const parallelBatches = 3
 
@@ -56,12 +55,15 @@ interface Looked {
   readonly certificate: CertificateRow
   readonly rules: IssuingRun["rules"]
   readonly places: readonly ServedPlace[]
-  readonly live: readonly JobRow[]
-  /** The newest of each agent, newest first. */
+  /** Issuing jobs that are open, or failed and will be retried. */
+  readonly live: readonly IssuingJob[]
+  /** The newest of each agent, newest first; none where all agents have a job already. */
   readonly versions: readonly VersionDates[]
   /** Runs that ended without a certificate, newest first. */
   readonly failed: readonly FailedRun[]
 }
+
+type FailedRun = IssuingJob & { readonly completedAt: Date }
 
 interface Decision {
   readonly status: CertificateStatus
@@ -81,10 +83,14 @@ const grouped = <R>(rows: readonly R[], keyOf: (row: R) => string | null): Map<s
   return groups
 }
 
+/** A job for nobody counts for everybody. `null` asks for any. */
+const isUnderWay = (live: readonly IssuingJob[], agentId: string | null): boolean =>
+  live.some((job) => agentId === null || job.agentId === agentId || job.agentId === null)
+
 const agentsOf = (places: readonly ServedPlace[]): string[] => [...new Set(places.map((place) => place.agentId))]
 
 export const renewalCheckService = (deps: RenewalCheckDeps) => {
-  const { db, certificates, due, versions, serving, jobs, runs, lifecycle, news, audit, clock, keygenMode } = deps
+  const { db, certificates, due, versions, serving, runs, lifecycle, news, audit, clock, keygenMode } = deps
   const parallel = db.dialect === "sqlite" ? 1 : parallelBatches
 
   const lookAt = async (query: Query | Tx, rows: readonly CertificateRow[]): Promise<Looked[]> => {
@@ -96,26 +102,33 @@ export const renewalCheckService = (deps: RenewalCheckDeps) => {
     const rulesFor = await due.rulesOf(query, managed)
     // The status of a certificate that is being renewed depends on its jobs; everything else only matters when one is due.
     const asked = managed.filter((row) => isDue(row) || row.status === "RenewalInProgress").map((row) => row.id)
-    const live = grouped(
-      asked.length === 0 ? [] : await jobs.liveIssuingOf(query, asked),
+    const issuing = grouped(
+      asked.length === 0 ? [] : await due.issuingOf(query, asked),
       ({ certificateId }) => certificateId,
     )
-    const places = dueIds.length === 0 ? new Map() : await serving.placesOf(dueIds, query)
+    const liveOf = (id: string) => (issuing.get(id) ?? []).filter((job) => isOpen(job.status) || mayRetry(job))
+    const failedOf = (id: string) =>
+      (issuing.get(id) ?? []).filter(
+        (job): job is FailedRun => job.completedAt !== null && !isOpen(job.status) && !mayRetry(job),
+      )
+    const places = dueIds.length === 0 ? new Map<string, ServedPlace[]>() : await serving.placesOf(dueIds, query)
+    // Nearly all that are found due again wait for the job that was opened the first time.
+    const waiting = dueIds.filter((id) => {
+      const agentIds = agentsOf(places.get(id) ?? [])
+      const live = liveOf(id)
+      return agentIds.length === 0 ? live.length === 0 : !agentIds.every((agentId) => isUnderWay(live, agentId))
+    })
     const newest = grouped(
-      dueIds.length === 0 ? [] : await versions.newestOfEach(query, dueIds),
-      ({ certificateId }) => certificateId,
-    )
-    const failed = grouped(
-      dueIds.length === 0 ? [] : await due.failedRuns(query, dueIds),
+      waiting.length === 0 ? [] : await versions.newestOfEach(query, waiting),
       ({ certificateId }) => certificateId,
     )
     return managed.map((certificate) => ({
       certificate,
       rules: rulesFor(certificate),
       places: places.get(certificate.id) ?? [],
-      live: live.get(certificate.id) ?? [],
+      live: liveOf(certificate.id),
       versions: newest.get(certificate.id) ?? [],
-      failed: failed.get(certificate.id) ?? [],
+      failed: failedOf(certificate.id),
     }))
   }
 
@@ -136,11 +149,8 @@ export const renewalCheckService = (deps: RenewalCheckDeps) => {
     // Nobody to make the key: shown as such, and nothing is opened that could only wait.
     if (agentIds.length === 0 && keygenMode === "agent") return []
 
-    /** A job for nobody counts for everybody. */
-    const isUnderWay = (agentId: string | null) =>
-      live.some((job) => isIssuing(job.type) && (agentId === null || job.agentId === agentId || job.agentId === null))
     const mayStart = (agentId: string | null, version: VersionDates | null): boolean => {
-      if (isUnderWay(agentId)) return false
+      if (isUnderWay(live, agentId)) return false
       const since = version?.createdAt ?? certificate.createdAt
       const failures = failed.filter(
         (run) => run.completedAt > since && (agentId === null || run.agentId === agentId || run.agentId === null),
@@ -173,12 +183,10 @@ export const renewalCheckService = (deps: RenewalCheckDeps) => {
   const asNews = ({ certificate, rules }: Looked) => ({ certificate, policy: rules.policy })
 
   /** Ids of those for which there is something to do, in the order given. */
-  const inNeed = async (rows: readonly CertificateRow[]): Promise<string[]> => {
+  const inNeed = async (candidates: readonly DueCandidate[]): Promise<string[]> => {
     const now = clock.now()
-    const looked = await lookAt(
-      db.read,
-      rows.filter((row) => !isFresh(row, now)),
-    )
+    const rest = candidates.filter((row) => !isFresh(row, now)).map((row) => row.id)
+    const looked = rest.length === 0 ? [] : await lookAt(db.read, await due.rows(rest))
     const unsaid = await news.unsaid(db.read, looked.map(asNews))
     const needy = new Set(
       looked.flatMap((each) => {
@@ -187,7 +195,7 @@ export const renewalCheckService = (deps: RenewalCheckDeps) => {
         return decision.due.length > 0 || decision.status !== status || unsaid.has(id) ? [id] : []
       }),
     )
-    return rows.flatMap((row) => (isFresh(row, now) || needy.has(row.id) ? [row.id] : []))
+    return candidates.flatMap((row) => (isFresh(row, now) || needy.has(row.id) ? [row.id] : []))
   }
 
   /** Does what is to be done for certificates, in one transaction. Returns the jobs it opened. */
@@ -258,13 +266,8 @@ export const renewalCheckService = (deps: RenewalCheckDeps) => {
     }
 
   /** What is due and was not looked at since: there is nearly always something to do, and looking twice would be half the work. */
-  const isFresh = ({ status, renewAt }: CertificateRow, now: Date): boolean =>
+  const isFresh = ({ status, renewAt }: DueCandidate, now: Date): boolean =>
     status === "Active" && renewAt !== null && renewAt <= now
-
-  const rowsInOrder = async (ids: readonly string[]): Promise<CertificateRow[]> => {
-    const byId = new Map((await due.rows(ids)).map((row) => [row.id, row]))
-    return ids.flatMap((id) => byId.get(id) ?? [])
-  }
 
   return {
     /** Looks at one certificate. Returns the jobs it opened. */
@@ -280,10 +283,10 @@ export const renewalCheckService = (deps: RenewalCheckDeps) => {
       const automatic = policies.filter((policy) => policy.autoRenew).map((policy) => policy.id)
       let checked = 0
       let opened = 0
-      const look = async (ids: readonly string[]): Promise<void> => {
-        if (ids.length === 0 || signal.aborted) return
+      const look = async (candidates: readonly DueCandidate[]): Promise<void> => {
+        if (candidates.length === 0 || signal.aborted) return
         try {
-          const needy = await inNeed(await rowsInOrder(ids))
+          const needy = await inNeed(candidates)
           const made = await inBatches(needy, {
             size: batchSize,
             parallel,
@@ -293,12 +296,12 @@ export const renewalCheckService = (deps: RenewalCheckDeps) => {
           })
           opened += made.length
         } catch (error) {
-          deps.onRowError(ids.join(", "), error)
+          deps.onRowError(candidates.map((row) => row.id).join(", "), error)
         }
         await nextTurn()
       }
 
-      const waiting: string[] = []
+      const waiting: DueCandidate[] = []
       for (let last: Position = null, isLast = false; !isLast && !signal.aborted; ) {
         // No query reads more of the index than a piece, however little of it there is to do.
         const end: Position = await due.pieceEnd(until, last, pieceSize)
@@ -306,7 +309,7 @@ export const renewalCheckService = (deps: RenewalCheckDeps) => {
         for (let page: Candidate[] | null = null; page === null || page.length === pageSize; ) {
           page = await due.expiring({ until, end, now, automatic: automatic.slice(0, mostNamed) }, last, pageSize)
           checked += page.length
-          for (const row of page) if (!isQuiet(row, now)) waiting.push(row.id)
+          for (const row of page) if (!isQuiet(row, now)) waiting.push(row)
           while (waiting.length >= lookSize && !signal.aborted) await look(waiting.splice(0, lookSize))
           const place = page.at(-1)
           if (place !== undefined && place.expiresAt !== null) last = { time: place.expiresAt, id: place.id }
@@ -318,18 +321,21 @@ export const renewalCheckService = (deps: RenewalCheckDeps) => {
       await look(waiting)
 
       // Due although they live on for long: a CA's advice, or a window that was made shorter since.
-      const early: { id: string; expiresAt: Date }[] = []
+      const early: (DueCandidate & { readonly expiresAt: Date })[] = []
       for (let last: Position = null; !signal.aborted; ) {
         const page = await due.due(now, last, pageSize)
-        for (const { id, expiresAt } of page) if (expiresAt !== null && expiresAt > until) early.push({ id, expiresAt })
+        for (const row of page) {
+          const { expiresAt } = row
+          if (expiresAt !== null && expiresAt > until) early.push({ ...row, expiresAt })
+        }
         const end = page.at(-1)
         if (page.length < pageSize || end === undefined || end.renewAt === null) break
         last = { time: end.renewAt, id: end.id }
         await nextTurn()
       }
       checked += early.length
-      const ids = early.sort((a, b) => a.expiresAt.getTime() - b.expiresAt.getTime()).map(({ id }) => id)
-      for (let from = 0; from < ids.length; from += lookSize) await look(ids.slice(from, from + lookSize))
+      early.sort((a, b) => a.expiresAt.getTime() - b.expiresAt.getTime())
+      for (let from = 0; from < early.length; from += lookSize) await look(early.slice(from, from + lookSize))
       return { checked, opened }
     },
   }

@@ -19,7 +19,7 @@ interface Deps extends IssuingRunDeps, Omit<RenewalCheckDeps, "runs"> {
   certificates: CertificateStore
   versions: VersionStore
   serving: ServingStore
-  jobs: Pick<JobStore, "liveIssuing" | "liveIssuingOf">
+  jobs: Pick<JobStore, "liveIssuing">
   queue: Pick<JobQueue, "createAll" | "move" | "endRetries">
   lifecycle: Pick<LifecycleService, "moveAll" | "settle">
   audit: Pick<AuditService, "append">

@@ -23,8 +23,14 @@ const limitPolicyTo = (db: Db, group: Partial<Db["t"]["agentGroups"]["$inferInse
     await tx.update(db.t.renewalPolicies).set({ agentGroupId: "ag-1" })
   })
 
-const agentsOf = async (db: Db, certificateId: string) =>
-  (await servingStore(db).places(certificateId)).map(({ agentId }) => agentId).sort()
+/** The same is said of one certificate as of several. */
+const agentsOf = async (db: Db, certificateId: string) => {
+  const serving = servingStore(db)
+  const places = await serving.places(certificateId)
+  const ofSeveral = await serving.placesOf([certificateId, "mc-nowhere"])
+  expect(ofSeveral.get(certificateId) ?? []).toEqual(places)
+  return places.map(({ agentId }) => agentId).sort()
+}
 
 onEachDialect("the agents that serve a certificate", (openDb) => {
   test("are those of its enabled targets", async () => {

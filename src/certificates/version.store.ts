@@ -1,6 +1,7 @@
 /** SQL of certificate versions: each X.509 that was issued, newest first. Versions are never changed, only their dates of renewal. */
 import { and, count, desc, eq, inArray, isNull, type SQL, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
+import { idList, inGiven } from "../db/given-ids"
 import { hot, hotInsertCount } from "../db/hot"
 import { listing, type Slice, type TextFilter } from "../db/listing"
 import type { Tables } from "../db/tables/tables"
@@ -17,7 +18,7 @@ export interface VersionFilter extends TextFilter {
   readonly certificateId: string
 }
 
-export const versionStore = ({ t, read }: Db) => {
+export const versionStore = ({ t, read, dialect }: Db) => {
   const newestFirst = [desc(t.certificateVersions.createdAt), desc(t.certificateVersions.id)] as const
   const { id, createdAt, serialNumber, fingerprintSha256, agentId } = t.certificateVersions
   const listed = listing({ id, time: createdAt, text: [id, serialNumber, fingerprintSha256, agentId] })
@@ -44,6 +45,35 @@ export const versionStore = ({ t, read }: Db) => {
     "newest_version_of_agent",
     newestWhere(eq(t.certificateVersions.agentId, sql.placeholder("agentId"))),
   )
+  const newestOfGiven = hot(null, (query: Query) => {
+    const { certificateVersions: versions } = t
+    const ranked = query
+      .select({
+        id: versions.id,
+        certificateId: versions.certificateId,
+        agentId: versions.agentId,
+        notAfter: versions.notAfter,
+        renewAt: versions.renewAt,
+        createdAt: versions.createdAt,
+        rank: sql<number>`row_number() over (partition by ${versions.certificateId}, ${versions.agentId}
+          order by ${versions.createdAt} desc, ${versions.id} desc)`.as("rank"),
+      })
+      .from(versions)
+      .where(inGiven(dialect, versions.certificateId, "ids"))
+      .as("ranked")
+    return query
+      .select({
+        id: ranked.id,
+        certificateId: ranked.certificateId,
+        agentId: ranked.agentId,
+        notAfter: ranked.notAfter,
+        renewAt: ranked.renewAt,
+        createdAt: ranked.createdAt,
+      })
+      .from(ranked)
+      .where(eq(ranked.rank, 1))
+      .orderBy(desc(ranked.createdAt), desc(ranked.id))
+  })
   const newestOfNobody = hot("newest_version_of_nobody", newestWhere(isNull(t.certificateVersions.agentId)))
 
   return {
@@ -68,35 +98,8 @@ export const versionStore = ({ t, read }: Db) => {
     },
 
     /** When the newest version of each agent of each certificate was issued, ends and is due; newest first. */
-    newestOfEach(query: Query | Tx, certificateIds: readonly string[]): Promise<VersionDates[]> {
-      const { certificateVersions: versions } = t
-      const ranked = query
-        .select({
-          id: versions.id,
-          certificateId: versions.certificateId,
-          agentId: versions.agentId,
-          notAfter: versions.notAfter,
-          renewAt: versions.renewAt,
-          createdAt: versions.createdAt,
-          rank: sql<number>`row_number() over (partition by ${versions.certificateId}, ${versions.agentId}
-            order by ${versions.createdAt} desc, ${versions.id} desc)`.as("rank"),
-        })
-        .from(versions)
-        .where(inArray(versions.certificateId, [...certificateIds]))
-        .as("ranked")
-      return query
-        .select({
-          id: ranked.id,
-          certificateId: ranked.certificateId,
-          agentId: ranked.agentId,
-          notAfter: ranked.notAfter,
-          renewAt: ranked.renewAt,
-          createdAt: ranked.createdAt,
-        })
-        .from(ranked)
-        .where(eq(ranked.rank, 1))
-        .orderBy(desc(ranked.createdAt), desc(ranked.id))
-    },
+    newestOfEach: (query: Query | Tx, certificateIds: readonly string[]): Promise<VersionDates[]> =>
+      newestOfGiven(query, { ids: idList(certificateIds) }),
 
     async newest(query: Query | Tx, certificateId: string): Promise<VersionRow | null> {
       const rows = await query

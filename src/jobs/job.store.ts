@@ -1,7 +1,7 @@
 /** SQL of jobs. Every change of state is compare-and-set on the state it starts from. */
-import { and, asc, count, eq, inArray, isNotNull, isNull, lt, or, type SQL, sql } from "drizzle-orm"
+import { and, asc, count, eq, getTableColumns, inArray, isNotNull, isNull, lt, or, type SQL, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
-import { hot, hotInsert, hotUpdate, hotUpdateCount } from "../db/hot"
+import { hot, hotInsert, hotInsertIds, hotUpdate, hotUpdateCount } from "../db/hot"
 import { listing, type Slice, type TextFilter } from "../db/listing"
 import { forUpdate } from "../db/locking"
 import { rowCounts } from "../db/row-counts"
@@ -81,6 +81,13 @@ export const jobStore = ({ t, read, scan, dialect }: Db) => {
   )
 
   const insertRows = hotInsert("insert_jobs", t.jobs)
+  const insertAnsweringIds = hotInsertIds("insert_many_jobs", t.jobs, t.jobs.id)
+  const columns = Object.entries(getTableColumns(t.jobs))
+  /** The row as reading it back would give it, for a fifth of the time. */
+  const asStored = (job: NewJob): JobRow =>
+    Object.fromEntries(
+      columns.map(([key, column]) => [key, job[key as keyof NewJob] ?? column.default ?? null]),
+    ) as JobRow
   const isAsSeen = and(
     eq(t.jobs.id, sql.placeholder("id")),
     eq(t.jobs.status, sql.placeholder("status")),
@@ -119,7 +126,8 @@ export const jobStore = ({ t, read, scan, dialect }: Db) => {
       const stored: JobRow[] = []
       for (let from = 0; from < added.length; from += insertChunk) {
         const chunk = added.slice(from, from + insertChunk)
-        stored.push(...(await insertRows(tx, chunk)))
+        const ids = new Set(await insertAnsweringIds(tx, chunk))
+        for (const job of chunk) if (ids.has(job.id)) stored.push(asStored(job))
       }
       return stored
     },
@@ -164,14 +172,6 @@ export const jobStore = ({ t, read, scan, dialect }: Db) => {
     /** Open issuing jobs of a certificate, and those that failed and will be retried. */
     liveIssuing: (query: Tx | Query, certificateId: string): Promise<JobRow[]> =>
       liveIssuingOfOne(query, { certificateId }),
-
-    /** `liveIssuing` of several certificates. */
-    liveIssuingOf: (query: Tx | Query, certificateIds: readonly string[]) =>
-      query
-        .select()
-        .from(t.jobs)
-        .where(and(inArray(t.jobs.certificateId, [...certificateIds]), isIssuing, isLive))
-        .orderBy(asc(t.jobs.createdAt), asc(t.jobs.id)),
 
     /** The job that waits for a CSR of this agent; else the one that waits for any. */
     async awaitingCsr(query: Tx | Query, certificateId: string, agentId: string): Promise<JobRow | null> {

@@ -54,9 +54,8 @@ test("read what is waiting, and not what is over", async () => {
         ask: () => jobs.offeredCsrJobs(db.read, "a", 10),
         index: /idx_jobs_agent_id \(agent_id=\? AND status=\?/,
       },
-      "live jobs": { ask: () => jobs.liveIssuingOf(db.read, ["a", "b"]), index: /idx_jobs_certificate_id \(cert/ },
       "live jobs of one": { ask: () => jobs.liveIssuing(db.read, "a"), index: /idx_jobs_certificate_id \(cert/ },
-      "failed runs": { ask: () => due.failedRuns(db.read, ["a", "b"]), index: /idx_jobs_certificate_id \(cert/ },
+      "issuing jobs": { ask: () => due.issuingOf(db.read, ["a", "b"]), index: /idx_jobs_certificate_id \(cert/ },
       "what expires": {
         ask: () => due.expiring({ until: now, end: place, now, automatic: ["rp-1"] }, place, 10),
         index: /COVERING INDEX idx_managed_certificates_check/,
@@ -71,7 +70,10 @@ test("read what is waiting, and not what is over", async () => {
         ask: () => serving.placesOf(["a"]),
         index: /certificate_target_mappings_1 \(certificate_id=\?/,
       },
-      places: { ask: () => serving.placesOf(["a", "b"]), index: /certificate_target_mappings_1 \(certificate_id=\?/ },
+      places: {
+        ask: () => serving.placesOf(["a", "b"]),
+        index: /certificate_target_mappings_1 \(certificate_id=\?|renewal_policies_1 \(id=\?/,
+      },
       versions: { ask: () => versions.newestOfEach(db.read, ["a", "b"]), index: /idx_certificate_versions_newest/ },
     }
     const chosen: Record<string, string> = {}

@@ -1,19 +1,27 @@
 /** SQL of roll-outs. */
-import { and, asc, eq, inArray, sql } from "drizzle-orm"
+import { and, asc, eq, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
+import { idList, inGiven } from "../db/given-ids"
 import { hot, hotInsertCount } from "../db/hot"
 import type { Tables } from "../db/tables/tables"
 
 export type RolloutRow = Tables["rollouts"]["$inferSelect"]
 type NewRollout = Tables["rollouts"]["$inferInsert"]
 
-export const rolloutStore = ({ t, read }: Db) => {
+export const rolloutStore = ({ t, read, dialect }: Db) => {
   // Several times in each deployment.
   const byId = hot("rollout_by_id", (query: Query) =>
     query
       .select()
       .from(t.rollouts)
       .where(eq(t.rollouts.id, sql.placeholder("id"))),
+  )
+  const runningOfGiven = hot(null, (tx: Tx) =>
+    tx
+      .select()
+      .from(t.rollouts)
+      // In the words of the index of those that run.
+      .where(and(inGiven(dialect, t.rollouts.certificateId, "ids"), sql`${t.rollouts.state} = 'running'`)),
   )
   const insertRows = hotInsertCount("insert_rollouts", t.rollouts, t.rollouts.id)
 
@@ -32,10 +40,7 @@ export const rolloutStore = ({ t, read }: Db) => {
 
     /** Those under way, by certificate. */
     async runningOf(tx: Tx, certificateIds: readonly string[]): Promise<Map<string, RolloutRow>> {
-      const rows = await tx
-        .select()
-        .from(t.rollouts)
-        .where(and(inArray(t.rollouts.certificateId, [...certificateIds]), eq(t.rollouts.state, "running")))
+      const rows = await runningOfGiven(tx, { ids: idList(certificateIds) })
       return new Map(rows.map((row) => [row.certificateId, row]))
     },
 
