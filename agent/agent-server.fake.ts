@@ -304,6 +304,16 @@ export const startFakeServer = async (options: FakeServerOptions = {}) => {
       const found = parse(DiscoveryBody, body)
       return found instanceof Response ? found : Response.json({ id: "ds-1" }, { status: 202 })
     }
+    if (style === "new" && route === `GET ${own}/targets`) {
+      const data = [...state.targets].map(([id, { type, config }]) => ({
+        id,
+        name: `at ${id}`,
+        type,
+        enabled: true,
+        config,
+      }))
+      return Response.json({ data, total: data.length, page: 1, per_page: 500 })
+    }
     const [, certificateId] = new RegExp(`^GET ${own}/certificates/([^/]+)$`).exec(route) ?? []
     if (certificateId !== undefined) {
       const wanted = style === "new" ? url.searchParams.get("version_id") : null

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test"
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { generateKey, privateKeyPem } from "../src/pki/keys"
@@ -25,8 +25,9 @@ const examined = async (
   env: Record<string, string> = {},
   { targetConfigs = [], now = () => new Date() }: { targetConfigs?: string[]; now?: () => Date } = {},
   options: FakeServerOptions = {},
+  running?: FakeServer,
 ) => {
-  fake = await startFakeServer(options)
+  fake = running ?? (await startFakeServer(options))
   const settings = {
     CERTCTL_SERVER_URL: fake.url,
     CERTCTL_AGENT_ID: fake.agentId,
@@ -50,7 +51,7 @@ test("of a sound host nothing fails, nothing is claimed and no sign of life is g
   expect(of("clock")).toMatchObject({ status: "ok" })
   expect(of("keys")).toMatchObject({ status: "ok", detail: "1 key files, not sealed" })
   expect(of("process")).toMatchObject({ status: "warn" })
-  expect(of("targets")).toMatchObject({ status: "skip" })
+  expect(of("targets")).toMatchObject({ status: "ok", detail: "none is assigned to this agent" })
   expect(fake.requests(/(work|heartbeat|status)$/)).toEqual([])
   expect(JSON.stringify(findings)).not.toContain(fake.apiKey)
   for (const { status, help } of findings) if (status === "fail" || status === "warn") expect(help).toBeTruthy()
@@ -109,6 +110,31 @@ describe("a failure is found and named", () => {
     expect(of("programs")).toMatchObject({ status: "warn", detail: "no-such-program was not found" })
     expect(of("discovery")).toMatchObject({ status: "warn" })
     expect(of("secrets folder")).toMatchObject({ status: "ok" })
+  })
+
+  test("a target of its own whose check fails, in the connector's words, and nothing is written", async () => {
+    fake = await startFakeServer()
+    const good = { cert_path: join(folder, "site.pem"), validate_command: "true" }
+    fake.addTarget("tgt-good", "mc-1", "NGINX", good)
+    fake.addTarget("tgt-bad", "mc-1", "NGINX", { ...good, validate_command: "no-such-program -t" })
+    fake.addTarget("tgt-masked", "mc-1", "NGINX", { ...good, key_path: "********" })
+    fake.addTarget("tgt-new", "mc-1", "Teapot", { password: "hunter2" })
+    const { findings } = await examined({}, {}, {}, fake)
+    expect(findings.filter(({ check }) => check === "target").map(({ status, detail }) => [status, detail])).toEqual([
+      ["ok", "at tgt-good tgt-good (NGINX): its check found nothing wrong"],
+      ["fail", expect.stringContaining("program no-such-program was not found")],
+      ["skip", expect.stringContaining("its secrets are for the agent's own key only")],
+      ["fail", expect.stringContaining("Teapot")],
+    ])
+    expect(readdirSync(folder)).toEqual(["data"])
+    expect(fake.requests(/(work|heartbeat|status)$/)).toEqual([])
+    expect(JSON.stringify(findings)).not.toContain("hunter2")
+  })
+
+  test("a server that is too old to list targets is no failure", async () => {
+    const { of, failed } = await examined({}, {}, { style: "old" })
+    expect(of("targets")).toMatchObject({ status: "skip", detail: "the server is too old to list an agent's targets" })
+    expect(failed).toEqual([])
   })
 
   test("a target whose check fails, without a word of its secrets", async () => {

@@ -8,7 +8,7 @@ import { accessSync, constants, existsSync, lstatSync, readdirSync, readFileSync
 import { isIP } from "node:net"
 import { join } from "node:path"
 import * as v from "valibot"
-import { agentClient } from "../src/client/agent-client"
+import { type AgentClient, agentClient } from "../src/client/agent-client"
 import { httpTransport, type Transport } from "../src/client/http-transport"
 import { outboundProxy } from "../src/client/outbound-proxy"
 import type { Clock } from "../src/clock"
@@ -16,6 +16,7 @@ import type { Env } from "../src/config/environment"
 import { secretKeysOf } from "../src/connectors/config"
 import { defaultPath } from "../src/connectors/program"
 import { resolveReferences } from "../src/connectors/secret-reference"
+import { mask } from "../src/connectors/stored-config"
 import { targetConnector } from "../src/connectors/targets/catalog"
 import { holdDataDirectory } from "../src/data-directory"
 import { AppError, messageOf } from "../src/errors"
@@ -66,20 +67,27 @@ export const examine = async ({ env, clock, targetConfigs }: DoctorOptions): Pro
   } catch (error) {
     return [bad("settings", "fail", messageOf(error), "set what is named, or join this host (certctl agent join)")]
   }
+  const { findings, client } = await serverFindings(config, env, clock)
   return [
     ok("settings", `agent ${config.agentId} of ${config.server}, data in ${config.dataDir}`),
     ...warnings.map((line) => bad("settings", "warn", line, "correct the value: the default is used")),
-    ...(await serverFindings(config, env, clock)),
+    ...findings,
     ...hostFindings(config),
     ...keyFindings(config),
     ...leftOverFindings(config),
     ...programFindings(config),
     ...discoveryFindings(config),
-    ...(await targetFindings(config, env, clock, targetConfigs)),
+    ...(await targetFindings({ config, env, clock }, client)),
+    ...(await targetFileFindings({ config, env, clock }, targetConfigs)),
   ]
 }
 
-const serverFindings = async (config: AgentConfig, env: Env, clock: Clock): Promise<Finding[]> => {
+/** `client`: where the server answers to this agent. */
+const serverFindings = async (
+  config: AgentConfig,
+  env: Env,
+  clock: Clock,
+): Promise<{ findings: Finding[]; client: AgentClient | null }> => {
   const url = new URL(config.server)
   const host = url.hostname.replace(/^\[(.*)\]$/, "$1")
   const findings: Finding[] = []
@@ -91,14 +99,15 @@ const serverFindings = async (config: AgentConfig, env: Env, clock: Clock): Prom
       const addresses = await lookup(host, { all: true }).catch((error) => error as Error)
       if (addresses instanceof Error) {
         const help = "check the name, /etc/resolv.conf and /etc/hosts, or set HTTPS_PROXY"
-        return [...findings, bad("name", "fail", `${host}: ${addresses.message}`, help)]
+        return { findings: [...findings, bad("name", "fail", `${host}: ${addresses.message}`, help)], client: null }
       }
       findings.push(ok("name", `${host} is ${addresses.map(({ address }) => address).join(", ")}`))
     }
     const userAgent = `certctl-agent/${version.version}`
     send = httpTransport({ ...config, userAgent, timeoutMs: 10_000 })
   } catch (error) {
-    return [...findings, bad("proxy", "fail", messageOf(error), "correct HTTPS_PROXY and NO_PROXY")]
+    const problem = bad("proxy", "fail", messageOf(error), "correct HTTPS_PROXY and NO_PROXY")
+    return { findings: [...findings, problem], client: null }
   }
 
   if (config.trust.kind === "none") {
@@ -117,9 +126,11 @@ const serverFindings = async (config: AgentConfig, env: Env, clock: Clock): Prom
     findings.push(clockFinding(answer.date, clock.now()))
   } catch (error) {
     const help = "check that the server runs, and firewalls, port and proxy on the way"
-    return [...findings, bad("server", "fail", messageOf(error), help)]
+    return { findings: [...findings, bad("server", "fail", messageOf(error), help)], client: null }
   }
-  return [...findings, await identityFinding(config, send)]
+  const client = agentClient(send, config.agentId)
+  const identity = await identityFinding(config, client)
+  return { findings: [...findings, identity], client: identity.status === "ok" ? client : null }
 }
 
 const clockFinding = (server: Date | null, now: Date): Finding => {
@@ -131,9 +142,9 @@ const clockFinding = (server: Date | null, now: Date): Finding => {
   return bad("clock", Math.abs(aheadMs) > skewFailMs ? "fail" : "warn", detail, help)
 }
 
-const identityFinding = async ({ agentId }: AgentConfig, send: Transport): Promise<Finding> => {
+const identityFinding = async ({ agentId }: AgentConfig, client: AgentClient): Promise<Finding> => {
   try {
-    await agentClient(send, agentId).certificate(nobodysCertificate, null)
+    await client.certificate(nobodysCertificate, null)
     return ok("identity", `the server knows ${agentId}`)
   } catch (error) {
     const code = error instanceof AppError ? error.code : null
@@ -298,34 +309,71 @@ const TargetFile = v.pipe(
   v.object({ type: v.string(), config: v.record(v.string(), v.unknown()) }),
 )
 
-const targetFindings = async (
-  config: AgentConfig,
-  env: Env,
-  clock: Clock,
-  paths: readonly string[],
+interface Host {
+  readonly config: AgentConfig
+  readonly env: Env
+  readonly clock: Clock
+}
+
+/** Has a connector check a configuration on this host. What it only warns of comes in front of its verdict. */
+const checkFindings = async (
+  { config, env, clock }: Host,
+  name: string,
+  read: () => { readonly type: string; readonly config: Record<string, unknown> },
 ): Promise<Finding[]> => {
-  if (paths.length === 0) {
-    const help = "certctl targets test ID runs the check through the server; --target-config FILE runs it here"
-    return [skip("targets", "the server hands out configurations with work only", help)]
+  const findings: Finding[] = []
+  try {
+    const { type, config: raw } = read()
+    const connector = targetConnector(type)
+    const references = { env, secretsDir: config.secretsDir }
+    const warn = (message: string) =>
+      void findings.push(bad("target", "warn", `${name}: ${message}`, "see docs/connectors.md"))
+    const resolved = resolveReferences(raw, secretKeysOf(connector.config), references)
+    const target = connector.open(resolved, targetDepsOf(config, clock, warn))
+    await target.check?.()
+    const detail = target.check === undefined ? "its configuration is well-formed" : "its check found nothing wrong"
+    findings.push(ok("target", `${name} (${type}): ${detail}`))
+  } catch (error) {
+    // A parser's words could quote a secret.
+    const words = error instanceof v.ValiError ? 'must hold {"type": "NGINX", "config": {…}}' : messageOf(error)
+    findings.push(bad("target", "fail", `${name}: ${words}`, "correct what is named"))
   }
+  return findings
+}
+
+/** Of the targets that the server has for this agent. `client`: null where it could not be asked. */
+const targetFindings = async (host: Host, client: AgentClient | null): Promise<Finding[]> => {
+  const byHand = "--target-config FILE checks a target without the server"
+  if (client === null) return [skip("targets", "the server was not asked for them", byHand)]
+  let targets: Awaited<ReturnType<AgentClient["targets"]>>
+  try {
+    targets = await client.targets()
+  } catch (error) {
+    const isOld = error instanceof AppError && error.code === "not_found"
+    if (isOld) return [skip("targets", "the server is too old to list an agent's targets", byHand)]
+    return [bad("targets", "fail", messageOf(error), "see the server's log")]
+  }
+  if (targets.length === 0) return [ok("targets", "none is assigned to this agent")]
+  const findings: Finding[] = []
+  for (const { id, name, type, enabled, config } of targets) {
+    const label = `${name} ${id}`
+    if (config === undefined) {
+      const detail = `${label}: the server cannot open its configuration`
+      findings.push(bad("target", "fail", detail, "enter it again; see the server's log"))
+    } else if (!enabled) findings.push(skip("target", `${label} (${type}): disabled`))
+    // With another key than the agent's own, or none at all, the server shows no secrets.
+    else if (JSON.stringify(config).includes(`"${mask}"`)) {
+      const detail = `${label} (${type}): its secrets are for the agent's own key only`
+      findings.push(skip("target", detail, `${byHand}; certctl targets test ${id} runs the check through it`))
+    } else findings.push(...(await checkFindings(host, label, () => ({ type, config }))))
+  }
+  return findings
+}
+
+const targetFileFindings = async (host: Host, paths: readonly string[]): Promise<Finding[]> => {
   const findings: Finding[] = []
   for (const path of paths) {
-    try {
-      const { type, config: raw } = v.parse(TargetFile, readFileSync(path, "utf8"))
-      const connector = targetConnector(type)
-      const references = { env, secretsDir: config.secretsDir }
-      const warn = (message: string) =>
-        void findings.push(bad("target", "warn", `${path}: ${message}`, "see docs/connectors.md"))
-      const resolved = resolveReferences(raw, secretKeysOf(connector.config), references)
-      const target = connector.open(resolved, targetDepsOf(config, clock, warn))
-      await target.check?.()
-      const detail = target.check === undefined ? "its configuration is well-formed" : "its check found nothing wrong"
-      findings.push(ok("target", `${path} (${type}): ${detail}`))
-    } catch (error) {
-      // A parser's words could quote a secret.
-      const words = error instanceof v.ValiError ? 'must hold {"type": "NGINX", "config": {…}}' : messageOf(error)
-      findings.push(bad("target", "fail", `${path}: ${words}`, "correct what is named"))
-    }
+    findings.push(...(await checkFindings(host, path, () => v.parse(TargetFile, readFileSync(path, "utf8")))))
   }
   return findings
 }

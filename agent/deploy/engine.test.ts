@@ -232,6 +232,23 @@ describe("going back", () => {
     expect([...leftovers(), ...journals()]).toEqual([])
   })
 
+  test("has nothing to bring back where the check does not read the files: it comes before them", async () => {
+    writeFileSync(at("c.pem"), "old")
+    writeFileSync(at("seen.sh"), `cat ${at("c.pem")} >&2; exit 1`)
+    const check = {
+      kind: "validate",
+      run: command(`sh ${at("seen.sh")}`, "validate_command"),
+      isBeforeFiles: true,
+    } as const
+    const reload = { kind: "reload", run: command(script("reload")) } as const
+    const files = [file("c.pem", "new"), file("k.pem", "new")]
+    await expect(engineIn().engine.deploy(plan(files, [check, reload]), "")).rejects.toThrow(
+      /^the check of the service's configuration failed: validate_command .* code 1: old; nothing was changed$/,
+    )
+    expect([text("c.pem"), existsSync(at("k.pem")), runs("reload")]).toEqual(["old", false, 0])
+    expect([...leftovers(), ...journals()]).toEqual([])
+  })
+
   test("after a failed reload: old bytes and a second reload", async () => {
     writeFileSync(at("c.pem"), "old")
     const steps: PlanStep[] = [{ kind: "reload", run: command(script("reload", [1])) }]

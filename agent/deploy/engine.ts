@@ -3,6 +3,7 @@
  * agent is killed or the power fails half-way:
  *
  *   lock, compare, journal, back up, write beside, rename all, then the plan's steps (check, reload, proof), commit.
+ *   A check that does not read the files comes before they are renamed.
  *
  * A failing step undoes those before it, last first.
  */
@@ -179,19 +180,23 @@ const carryOut = async (
   } catch (error) {
     throw await undone(error)
   }
+  const begin = async (step: PlanStep): Promise<void> => {
+    stepName = nameOf(step)
+    failedStep = step.kind === "probe" ? "verify" : step.kind === "action" ? "other" : step.kind
+    begun.push(step)
+    if (step.kind === "reload") {
+      journal.reloads.push(step.run)
+      await journals.write(journal)
+    }
+    await perform(deps, step, fingerprint, answering)
+  }
   await withLocks(servicesOf(plan), async () => {
     try {
+      for (const step of plan.steps) if (isBeforeFiles(step)) await begin(step)
+      stepName = "writing the files"
+      failedStep = "other"
       await swap(journal.files)
-      for (const step of plan.steps) {
-        stepName = nameOf(step)
-        failedStep = step.kind === "probe" ? "verify" : step.kind === "action" ? "other" : step.kind
-        begun.push(step)
-        if (step.kind === "reload") {
-          journal.reloads.push(step.run)
-          await journals.write(journal)
-        }
-        await perform(deps, step, fingerprint, answering)
-      }
+      for (const step of plan.steps) if (!isBeforeFiles(step)) await begin(step)
       stepName = "committing"
       failedStep = "other"
       await journals.remove(id)
@@ -217,10 +222,12 @@ const carryOut = async (
   }
 }
 
+const isBeforeFiles = (step: PlanStep): boolean => step.kind === "validate" && step.isBeforeFiles === true
+
 const nameOf = (step: PlanStep): string => {
   switch (step.kind) {
     case "validate":
-      return "the check of the new files"
+      return isBeforeFiles(step) ? "the check of the service's configuration" : "the check of the new files"
     case "reload":
       return "the reload"
     case "probe":

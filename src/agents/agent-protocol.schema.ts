@@ -77,6 +77,27 @@ export const WorkAnswer = v.pipe(
 )
 export type WorkAnswer = v.InferInput<typeof WorkAnswer>
 
+/** One row of GET /api/v1/agents/{id}/targets. */
+export const AgentTarget = v.pipe(
+  v.object({
+    id: text("Target id"),
+    name: text("Target name"),
+    type: text("Connector type"),
+    enabled: v.pipe(v.boolean(), v.description("Whether anything is deployed there")),
+    config: v.pipe(
+      v.optional(v.record(v.string(), v.unknown())),
+      v.description(
+        "The target's configuration, secrets included for the agent's own key and masked for others; absent when it cannot be opened",
+      ),
+    ),
+  }),
+  v.metadata({ ref: "AgentTarget" }),
+)
+export type AgentTarget = v.InferOutput<typeof AgentTarget>
+
+/** What an agent needs of a page of its targets. */
+export const AgentTargets = v.object({ data: v.array(AgentTarget), total: v.pipe(v.number(), v.integer()) })
+
 /** POST /api/v1/agents/{id}/csr. */
 export const CsrBody = v.pipe(
   v.object({

@@ -14,7 +14,10 @@ import {
   AgentAnswer,
   AgentListAnswer,
   AgentQuery,
+  AgentTargetListAnswer,
+  AgentTargetQuery,
   agentAnswer,
+  agentTargetAnswer,
   isForced,
   JoinTokenBody,
   JoinTokenListAnswer,
@@ -192,6 +195,27 @@ export const agentRoutes = ({ agents, work, jobs, issuance, audit, db }: Service
         // Asked again when the poll is woken: an agent that is retired while it waits is told at once.
         const items = await work.poll(id, poll, AbortSignal.any(gone), () => agents.polling(id, poll.holding !== null))
         return c.json({ jobs: items, count: items.length })
+      },
+    )
+    .get(
+      "/:id/targets",
+      operation({
+        id: "list_agent_targets",
+        summary: "List the targets of an agent",
+        description:
+          "Without retired ones. For the agent's own key configurations are whole, as with its work; for any other key their secrets are masked.",
+        role: "agent",
+        errors: { 410: "The agent was retired" },
+        returns: AgentTargetListAnswer,
+      }),
+      input("param", IdParam),
+      input("query", AgentTargetQuery),
+      async (c) => {
+        const { id } = c.req.valid("param")
+        const query = c.req.valid("query")
+        await agents.getActive(id)
+        const found = await work.targetsOf(id, { search: query.q }, sliceOf(query), c.get("actor"))
+        return c.json(pagedAnswer(query, found, agentTargetAnswer))
       },
     )
     .post(

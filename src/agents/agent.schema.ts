@@ -2,7 +2,9 @@
 import * as v from "valibot"
 import { listParams, pagedListOf } from "../server/paging"
 import { optionalTime, requiredTime, WireTime, withoutAbsent } from "../server/wire"
+import type { TargetRow } from "../targets/target.store"
 import type { AgentRow, JoinTokenRow } from "./agent.store"
+import { AgentTarget } from "./agent-protocol.schema"
 import { longestTtlSeconds } from "./join-token.service"
 
 const agentEntries = {
@@ -84,6 +86,15 @@ export const JoinTokenBody = v.object({
     ),
   ),
 })
+
+export const AgentTargetListAnswer = pagedListOf(AgentTarget)
+export const AgentTargetQuery = v.object(listParams(["id", "name", "type"]))
+
+export const agentTargetAnswer = ({
+  config,
+  ...target
+}: Pick<TargetRow, "id" | "name" | "type" | "enabled"> & { config: TargetRow["config"] | null }) =>
+  withoutAbsent({ id: target.id, name: target.name, type: target.type, enabled: target.enabled, config })
 
 const tokenEntries = {
   id: v.string(),

@@ -7,12 +7,14 @@ import type { ServingStore } from "../certificates/serving.store"
 import type { VersionStore } from "../certificates/version.store"
 import type { Clock } from "../clock"
 import type { Db } from "../db/db"
+import type { Slice, TextFilter } from "../db/listing"
 import type { KeyRule } from "../db/tables/issuance.tables"
 import { AppError } from "../errors"
 import type { JobRow, JobStore } from "../jobs/job.store"
 import { type JobQueue, jobSignals } from "../jobs/job-queue.service"
 import { splitChain } from "../pki/certificate"
 import { type WindowsOf, windowHoldOf } from "../rollouts/deployment-window"
+import type { TargetRow, TargetStore } from "../targets/target.store"
 import { maxHoldingJobs, maxWaitSeconds, type WorkItem } from "./agent-protocol.schema"
 
 interface Deps {
@@ -24,11 +26,13 @@ interface Deps {
   serving: Pick<ServingStore, "isMapped">
   lifecycle: Pick<LifecycleService, "afterJob" | "reasonToEnd">
   windowsOf: WindowsOf
+  targetRows: Pick<TargetStore, "listOfAgent" | "totalOfAgent">
   /** Type and decrypted configuration of a target; null when it is gone. */
   targetFor: (targetId: string) => Promise<{ type: string; config: Record<string, unknown> } | null>
   audit: Pick<AuditService, "append">
   clock: Clock
-  onRowError: (jobId: string, error: unknown) => void
+  /** Told of what one job or target fails with, which is not to stop the others. */
+  onRowError: (id: string, error: unknown) => void
 }
 
 /** Most jobs in one answer: what is left comes with the next poll. */
@@ -241,6 +245,31 @@ export const workService = (deps: Deps) => {
   let isClosed = false
 
   return {
+    /**
+     * The targets of an agent that are not retired. The agent itself gets each configuration as it would with work; for anybody else
+     * secrets are masked. `config` is null when it cannot be opened.
+     */
+    async targetsOf(agentId: string, filter: TextFilter, slice: Slice, { role, agentId: asking }: Actor) {
+      const isItself = role === "agent" && asking === agentId
+      const whole = async (row: TargetRow): Promise<TargetRow["config"] | null> => {
+        try {
+          return (await deps.targetFor(row.id))?.config ?? null
+        } catch (error) {
+          deps.onRowError(row.id, error)
+          return null
+        }
+      }
+      const [rows, total] = await Promise.all([
+        deps.targetRows.listOfAgent(agentId, filter, slice),
+        deps.targetRows.totalOfAgent(agentId, filter),
+      ])
+      const shown: (Pick<TargetRow, "id" | "name" | "type" | "enabled" | "createdAt"> & {
+        config: TargetRow["config"] | null
+      })[] = []
+      for (const row of rows) shown.push({ ...row, config: isItself ? await whole(row) : row.config })
+      return { rows: shown, total }
+    },
+
     /**
      * The work of an agent. Waits for some when asked to; what is claimed is claimed when the answer is ready, so a poll that
      * was given up has claimed nothing.

@@ -1,6 +1,8 @@
 /** The agent's side of the agent protocol: one method per call, wire names in, our names out. */
 import type * as v from "valibot"
 import {
+  type AgentTarget,
+  AgentTargets,
   CertificateAnswer,
   CsrAnswer,
   type DiscoveryBody,
@@ -66,6 +68,17 @@ export const agentClient = (send: Transport, agentId: string) => {
       const query = { version_id: versionId ?? undefined }
       const response = await send({ method: "GET", path: own("certificates", certificateId), query })
       return answerIn(response, 200, CertificateAnswer).certificate_pem
+    },
+
+    /** All that are not retired, with secrets where the key is the agent's own. Fails with `not_found` where the server cannot list them. */
+    async targets(): Promise<AgentTarget[]> {
+      const found: AgentTarget[] = []
+      for (let page = 1; ; page++) {
+        const query = { page: String(page), per_page: "500" }
+        const { data, total } = answerIn(await send({ method: "GET", path: own("targets"), query }), 200, AgentTargets)
+        found.push(...data)
+        if (data.length === 0 || found.length >= total) return found
+      }
     },
 
     async reportStatus(jobId: string, report: StatusReport): Promise<void> {

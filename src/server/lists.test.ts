@@ -12,7 +12,7 @@ import { onEachDialect } from "../testing/on-each-dialect"
 import { wire } from "../wiring"
 import { operationsOf } from "./openapi"
 
-const operationPath = ({ path }: ListCase) => `/api/v1${path.replace(/\/(mc|pr)-a\//, "/{id}/")}`
+const operationPath = ({ path }: ListCase) => `/api/v1${path.replace(/\/(mc|pr|agent)-a\//, "/{id}/")}`
 
 /** The whole API on a database with the rows that others refer to, for an administrator. */
 const openApi = async (db: Db) => {

@@ -21,12 +21,21 @@ export interface AgentState {
 export const targetStore = ({
   t: { deploymentTargets: targets, agents, certificates, certificateTargets },
   read,
+  dialect,
 }: Db) => {
   const listed = listing({
     id: targets.id,
     time: targets.createdAt,
     text: [targets.id, targets.name, targets.type, targets.agentId],
   })
+
+  const listedOfAgent = listing({
+    id: targets.id,
+    time: targets.createdAt,
+    text: [targets.id, targets.name, targets.type],
+  })
+  const ofAgent = (agentId: string, { search }: TextFilter) =>
+    and(eq(targets.agentId, agentId), isNull(targets.retiredAt), listedOfAgent.matches(search))
 
   // Several times in each deployment.
   const byId = hot("target_by_id", (query: Query) =>
@@ -43,6 +52,15 @@ export const targetStore = ({
 
     async total({ search }: TextFilter): Promise<number> {
       const [row] = await read.select({ n: count() }).from(targets).where(listed.matches(search))
+      return row?.n ?? 0
+    },
+
+    /** Those of one agent, newest first, without retired ones. */
+    listOfAgent: (agentId: string, filter: TextFilter, slice: Slice): Promise<TargetRow[]> =>
+      listedOfAgent.read(read.select().from(targets), ofAgent(agentId, filter), slice, undefined, dialect !== "sqlite"),
+
+    async totalOfAgent(agentId: string, filter: TextFilter): Promise<number> {
+      const [row] = await read.select({ n: count() }).from(targets).where(ofAgent(agentId, filter))
       return row?.n ?? 0
     },
 

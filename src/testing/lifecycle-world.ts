@@ -319,6 +319,7 @@ export const lifecycleServer = (options: ServerOptions) => {
     queue,
     lifecycle,
     windowsOf: targetStore(db).windowsOf,
+    targetRows: targetStore(db),
     targetFor: async () => ({ type: "NGINX", config: {} }),
     onRowError: (id, error) => onError(`work ${id}`, error),
   })

@@ -124,6 +124,13 @@ export const lists: readonly ListCase[] = [
     },
   },
   {
+    path: "/agents/agent-a/targets",
+    table: "deploymentTargets",
+    time: "createdAt",
+    row: (id, at) => ({ name: id, type: "NGINX", agentId: "agent-a", config: {}, ...stamps(at) }),
+    searched: { id: "id", name: "name", type: ["type", "HAProxy"] },
+  },
+  {
     path: "/join-tokens",
     table: "joinTokens",
     time: "createdAt",

@@ -1,11 +1,17 @@
 /** Other people's programs in a journey, each run to its end. */
 import type { Stage } from "./stage"
 
+export type Runner = (
+  argv: readonly [string, ...string[]],
+  env?: Record<string, string>,
+  expected?: number,
+) => Promise<string>
+
 /**
  * Resolves with what the program printed to standard output, or rejects with all of it when it ended otherwise than `expected`:
  * 0, or anything else for some failure, which resolves with all of its output.
  */
-export const runner = (here: Stage) => {
+export const runner = (here: Stage): Runner => {
   let runs = 0
   return async (
     argv: readonly [string, ...string[]],

@@ -2,7 +2,7 @@
  * Where a journey over several processes takes place: a folder of its own and the processes started in it. `npm test` builds the
  * executable first. CERTCTL_TEST_KEEP=1 leaves the folders with all logs behind.
  */
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs"
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 
@@ -92,5 +92,16 @@ export const openStage = (): Stage => {
       if (process.env.CERTCTL_TEST_KEEP === "1") console.log(`kept ${folder}`)
       else rmSync(folder, { recursive: true, force: true })
     },
+  }
+}
+
+/** A folder of its own in a stage that goes on being the one to end; what is started there writes its output there. */
+export const within = (stage: Stage, name: string): Stage => {
+  mkdirSync(stage.at(name))
+  return {
+    ...stage,
+    folder: stage.at(name),
+    at: (...names) => stage.at(name, ...names),
+    run: (argv, options) => stage.run(argv, { ...options, name: join(name, options.name) }),
   }
 }

@@ -404,6 +404,7 @@ export const wireServices = (options: WiringOptions) => {
     serving,
     lifecycle,
     windowsOf: targetRows.windowsOf,
+    targetRows,
     targetFor: async (id) => {
       const target = await targets.get(id)
       return { type: target.type, config: await targets.fullConfig(id) }

@@ -1,54 +1,9 @@
 /** The Apache target against a real Apache. */
 import { setDefaultTimeout } from "bun:test"
-import { mkdirSync, writeFileSync } from "node:fs"
-import { fileTargetScenarios, serverName } from "../../testing/file-target-scenarios"
-import { peer } from "../../testing/peers"
-import { apache } from "./apache"
+import { fileTargetScenarios } from "../../testing/file-target-scenarios"
+import { apacheProduct } from "../../testing/products/apache.product"
 
 // Real processes and sockets: slow machines are slow, not wrong.
 setDefaultTimeout(60_000)
 
-const modules = "/usr/lib/apache2/modules"
-
-fileTargetScenarios({
-  connector: apache,
-  program: peer("apache2", "apache2"),
-  refusal: {
-    extraLine: "NoSuchDirective on",
-    words: /the check of the new files failed: .*Invalid command 'NoSuchDirective'/s,
-  },
-  start(stage, program) {
-    const { port, first, extra, at } = stage
-    mkdirSync(at("www"))
-    writeFileSync(
-      at("apache.conf"),
-      `ServerRoot ${stage.folder}
-       ServerName ${serverName}
-       DefaultRuntimeDir ${stage.folder}
-       PidFile ${at("apache.pid")}
-       ErrorLog ${at("error.log")}
-       User www-data
-       Group www-data
-       ${["mpm_event", "authz_core", "socache_shmcb", "ssl"].map((name) => `LoadModule ${name}_module ${modules}/mod_${name}.so`).join("\n")}
-       StartServers 1
-       Listen 127.0.0.1:${port}
-       DocumentRoot ${at("www")}
-       SSLEngine on
-       SSLCertificateFile ${first.cert}
-       SSLCertificateKeyFile ${first.key}
-       Include ${extra}\n`,
-    )
-    const command = `${program} -f ${at("apache.conf")}`
-    stage.run([program, "-f", at("apache.conf"), "-DFOREGROUND"], { name: "apache", lastSignal: "SIGTERM" })
-    return {
-      config: {
-        cert_path: first.cert,
-        key_path: first.key,
-        validate_command: `${command} -t`,
-        reload_command: `${command} -k graceful`,
-      },
-      files: [first.cert, first.key],
-      elsewhere: (folder) => ({ cert_path: `${folder}/cert.pem`, key_path: `${folder}/key.pem` }),
-    }
-  },
-})
+fileTargetScenarios(apacheProduct)

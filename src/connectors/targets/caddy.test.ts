@@ -3,104 +3,42 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
-import { testAuthority, testLeaf } from "../../../agent/agent-server.fake"
-import type { Authority } from "../../pki/authority"
-import { deploying, testTargetDeps } from "../../testing/deploying"
-import { fileTargetScenarios, serverName } from "../../testing/file-target-scenarios"
+import { testLeaf } from "../../../agent/agent-server.fake"
+import { type Deployable, deploying, testTargetDeps } from "../../testing/deploying"
+import { fileTargetScenarios } from "../../testing/file-target-scenarios"
 import { freePort } from "../../testing/free-port"
-import { peer } from "../../testing/peers"
-import { openStage, type Program, type Stage } from "../../testing/stage"
+import { caddyApiProduct, caddyProduct, runCaddy } from "../../testing/products/caddy.product"
+import { type Peer, serverName } from "../../testing/products/product"
+import { type RunningPeer, startPeer } from "../../testing/products/running-peer"
+import { openStage, type Stage } from "../../testing/stage"
 import { until } from "../../testing/until"
-import { probe } from "../probe"
 import { caddy } from "./caddy"
 
 // Real processes and sockets: slow machines are slow, not wrong.
 setDefaultTimeout(60_000)
 
-const program = peer("caddy", "caddy")
+const { program } = caddyProduct
 
-/** One site on a private port, and the admin API on another. */
-const configOf = (port: number, adminPort: number, tls?: unknown) => ({
-  admin: { listen: `127.0.0.1:${adminPort}` },
-  apps: {
-    http: {
-      servers: {
-        site: {
-          listen: [`127.0.0.1:${port}`],
-          automatic_https: { disable: true },
-          tls_connection_policies: [{}],
-          routes: [{ handle: [{ handler: "static_response", body: "ok" }] }],
-        },
-      },
-    },
-    ...(tls === undefined ? {} : { tls }),
-  },
-})
-
-const runCaddy = (stage: Stage, executable: string, path: string): Program =>
-  stage.run([executable, "run", "--config", path], {
-    name: "caddy",
-    env: { XDG_DATA_HOME: stage.at("data"), XDG_CONFIG_HOME: stage.at("config") },
-    lastSignal: "SIGTERM",
-  })
-
-// Each configuration gets a listening socket of its own (SO_REUSEPORT), and what waits at the old one is reset with it.
-const mayReset = true
-
-fileTargetScenarios({
-  connector: caddy,
-  program,
-  mayReset,
-  async start(stage, executable) {
-    const { first, port, at } = stage
-    const adminPort = await freePort()
-    const tls = { certificates: { load_files: [{ certificate: first.cert, key: first.key }] } }
-    writeFileSync(at("caddy.json"), JSON.stringify(configOf(port, adminPort, tls)))
-    runCaddy(stage, executable, at("caddy.json"))
-    return {
-      config: {
-        mode: "file",
-        cert_dir: at("tls"),
-        reload_command: `${executable} reload --config ${at("caddy.json")} --force --address 127.0.0.1:${adminPort}`,
-      },
-      files: [first.cert, first.key],
-      elsewhere: (folder) => ({ cert_dir: folder }),
-    }
-  },
-  refusal: { hasForeignKey: true, words: /the reload failed: .*private key does not match public key/s },
-})
+fileTargetScenarios(caddyProduct)
 
 describe.skipIf(program === null)("Caddy's admin API", () => {
+  let site: RunningPeer<Peer>
   let stage: Stage
-  let port: number
-  let adminPort: number
-  let authority: Authority
-  const leaf = () => testLeaf(authority, [serverName])
+  let adminUrl: string
+  const leaf = () => site.leaf()
+  const served = () => site.served()
+  /** The listener of before a change may take a last connection, so it is a matter of waiting. */
+  const serves = (fingerprint: string) => site.serves(fingerprint)
 
-  const config = (extra: Record<string, unknown> = {}) => ({
-    admin_api: `http://127.0.0.1:${adminPort}`,
-    verify_host: "127.0.0.1",
-    verify_port: port,
-    verify_server_name: serverName,
-    post_deploy_verify_backoff: "50ms",
-    post_deploy_verify_attempts: 5,
-    ...extra,
-  })
+  const config = (extra: Record<string, unknown> = {}) => ({ ...site.peer.config, ...extra })
   const agent = () => deploying(stage.at("agent"))
   const deploy = async (
-    deployed: Awaited<ReturnType<typeof testLeaf>>,
+    deployed: Deployable,
     extra: Record<string, unknown> = {},
     material: { keyPem?: string; certificateId?: string } = {},
-  ) => agent().deploy(caddy, config(extra), deployed, authority.certPem, material)
-  const served = async () => {
-    const result = await probe({ host: "127.0.0.1", port, serverName, timeoutMs: 5000 })
-    return result.ok ? result.served.fingerprint : result.error
-  }
-  /** The listener of before a change may take a last connection, so it is a matter of waiting. */
-  const serves = (fingerprint: string) =>
-    until(`it serves ${fingerprint}`, async () => (await served()) === fingerprint)
+  ) => agent().deploy(caddy, config(extra), deployed, site.authority.certPem, material)
   const admin = async (path: string, init: RequestInit = {}) => {
-    const answer = await fetch(`http://127.0.0.1:${adminPort}/config/${path}`, {
+    const answer = await fetch(`${adminUrl}/config/${path}`, {
       ...init,
       headers: { "content-type": "application/json" },
     })
@@ -110,19 +48,8 @@ describe.skipIf(program === null)("Caddy's admin API", () => {
 
   beforeAll(async () => {
     stage = openStage()
-    mkdirSync(stage.at("agent"))
-    port = await freePort()
-    adminPort = await freePort()
-    authority = await testAuthority()
-    writeFileSync(stage.at("caddy.json"), JSON.stringify(configOf(port, adminPort)))
-    const process = runCaddy(stage, program ?? "", stage.at("caddy.json"))
-    await until("Caddy answers", async () => {
-      if (process.exitCode() !== null) throw new Error(process.stderr())
-      return fetch(`http://127.0.0.1:${adminPort}/config/`).then(
-        ({ ok }) => ok,
-        () => false,
-      )
-    })
+    site = await startPeer(stage, caddyApiProduct)
+    adminUrl = String(site.peer.config.admin_api)
   })
   afterAll(() => stage?.end())
 
@@ -164,7 +91,7 @@ describe.skipIf(program === null)("Caddy's admin API", () => {
   })
 
   test("gets a renewal in the place of its own entry, and other entries stay as they are", async () => {
-    const other = await testLeaf(authority, ["other.example"])
+    const other = await testLeaf(site.authority, ["other.example"])
     const foreign = { certificate: other.certPem, key: other.keyPem, tags: ["by hand"] }
     await admin("apps/tls/certificates/load_pem", { method: "POST", body: JSON.stringify(foreign) })
     const next = await leaf()
@@ -182,7 +109,7 @@ describe.skipIf(program === null)("Caddy's admin API", () => {
     const failures: string[] = []
     const load = (async () => {
       while (!isOver) {
-        const failure = await fetch(`https://127.0.0.1:${port}/`, {
+        const failure = await fetch(`https://127.0.0.1:${site.stage.port}/`, {
           keepalive: false,
           headers: { host: serverName },
           tls: { rejectUnauthorized: false, serverName },
@@ -195,7 +122,8 @@ describe.skipIf(program === null)("Caddy's admin API", () => {
     isOver = true
     await load
     expect(requests).toBeGreaterThan(failures.length + 5)
-    expect(failures.filter((words) => !(mayReset && /ECONNRESET/.test(words)))).toEqual([])
+    // See `mayReset`.
+    expect(failures.filter((words) => !/ECONNRESET/.test(words))).toEqual([])
   })
 
   test("that refuses keeps what it had; its words are in the error, the key is not", async () => {
@@ -229,7 +157,7 @@ describe.skipIf(program === null)("Caddy's admin API", () => {
       certificateId: "mc-site",
       jobId: "job-1",
       certPem: half.certPem,
-      chainPem: authority.certPem,
+      chainPem: site.authority.certPem,
       keyPem: half.keyPem,
     })
     const [step] = plan.steps
@@ -255,8 +183,8 @@ describe.skipIf(program === null)("Caddy's admin API", () => {
     mkdirSync(stage.at("files"))
     const { deps, warnings, deploy: send } = agent()
     const next = await leaf()
-    await send(caddy, config({ ...dead, cert_dir: stage.at("files") }), next, authority.certPem)
-    expect(readFileSync(stage.at("files/cert.pem"), "utf8")).toBe(next.certPem + authority.certPem)
+    await send(caddy, config({ ...dead, cert_dir: stage.at("files") }), next, site.authority.certPem)
+    expect(readFileSync(stage.at("files/cert.pem"), "utf8")).toBe(next.certPem + site.authority.certPem)
     expect(warnings).toEqual([expect.stringContaining("method=file")])
     await expect(caddy.open(config(dead), deps).check?.()).rejects.toThrow("admin API")
     await caddy.open(config({ ...dead, cert_dir: stage.at("files") }), deps).check?.()

@@ -92,6 +92,18 @@ describe("the endpoint", () => {
     ],
     [{ post_deploy_verify: { endpoint: "[::1]:993", server_name: "s" } }, { host: "::1", port: 993, serverName: "s" }],
     [{ verify_host: "[::1]" }, { host: "::1", port: 443 }],
+    [
+      { verify_host: "m", verify_starttls: "smtp" },
+      { host: "m", port: 25, startTls: "smtp" },
+    ],
+    [
+      { verify_host: "m", verify_port: 587, verify_starttls: "smtp" },
+      { host: "m", port: 587, startTls: "smtp" },
+    ],
+    [
+      { post_deploy_verify: { endpoint: "db", starttls: "postgres" } },
+      { host: "db", port: 5432, startTls: "postgres" },
+    ],
   ]
   for (const [config, endpoint] of cases) {
     test(`of ${JSON.stringify(config)}`, () => expect(endpointIn(config)).toEqual(endpoint as never))

@@ -69,12 +69,20 @@ export interface ServedEndpoint {
 }
 
 /**
- * One thing to do after the files are in place, in the order of the plan. When one fails the engine undoes all before it,
+ * One thing to do after the files are in place (a check may ask to come before), in the order of the plan. When one fails the engine undoes all before it,
  * last first. Steps are data, not calls into the engine: a new kind of target adds steps and leaves the engine alone.
  */
 export type PlanStep =
   /** Judges the new files before anybody uses them. Has no effect of its own, so nothing is undone for it. */
-  | { readonly kind: "validate"; readonly run: ConfiguredCommand }
+  | {
+      readonly kind: "validate"
+      readonly run: ConfiguredCommand
+      /**
+       * It looks at the service's configuration alone, so it runs before the files are replaced: a service that reads them
+       * unasked never sees what is taken back after a refusal.
+       */
+      readonly isBeforeFiles?: boolean
+    }
   /** Makes the service read the files. Undone by running it again after the old files are back. */
   | {
       readonly kind: "reload"

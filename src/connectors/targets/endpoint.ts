@@ -7,7 +7,7 @@ type Endpoint = Pick<ServedEndpoint, "host" | "port" | "serverName" | "startTls"
 /**
  * `verify_host` first, then `post_deploy_verify.endpoint`, then the first of host, hostname, target, address. With
  * `explicitOnly` the last four do not count: for what is managed remotely they name the management address.
- * Null when the configuration names none.
+ * Null when the configuration names none. Without a port it is 443, with STARTTLS the protocol's own.
  */
 export const endpointIn = (config: Readonly<Record<string, unknown>>, explicitOnly = false): Endpoint | null => {
   const names: Names = { serverName: textIn(config.verify_server_name), startTls: startTlsIn(config.verify_starttls) }
@@ -47,9 +47,12 @@ export const servedNameIn = (config: Readonly<Record<string, unknown>>): string 
   return textIn(config.verify_server_name) ?? textIn(inProof) ?? null
 }
 
-const endpoint = (host: string, port: number, { serverName, startTls }: Names): Endpoint => ({
+/** Where each protocol is spoken before TLS begins. */
+const usualPorts: Readonly<Record<StartTls, number>> = { smtp: 25, imap: 143, pop3: 110, ldap: 389, postgres: 5432 }
+
+const endpoint = (host: string, port: number | null, { serverName, startTls }: Names): Endpoint => ({
   host: host.replace(/^\[(.*)\]$/, "$1"),
-  port,
+  port: port ?? (startTls === undefined ? 443 : usualPorts[startTls]),
   ...(serverName === undefined ? {} : { serverName }),
   ...(startTls === undefined ? {} : { startTls }),
 })
@@ -59,14 +62,14 @@ const startTlsIn = (value: unknown): StartTls | undefined => startTlsProtocols.f
 const textIn = (value: unknown): string | undefined =>
   typeof value === "string" && value.trim() !== "" ? value.trim() : undefined
 
-/** Ports arrive as numbers or, from hand-written configurations, as digits. */
-const portIn = (value: unknown): number => {
+/** Ports arrive as numbers or, from hand-written configurations, as digits. null: none that can be used. */
+const portIn = (value: unknown): number | null => {
   const port = typeof value === "string" && /^\d+$/.test(value) ? Number(value) : value
-  return typeof port === "number" && Number.isInteger(port) && port > 0 && port < 65536 ? port : 443
+  return typeof port === "number" && Number.isInteger(port) && port > 0 && port < 65536 ? port : null
 }
 
-/** `host:port`, `[v6]:port` or a host alone (443). */
-const splitAddress = (text: string): { host: string; port: number } | null => {
+/** `host:port`, `[v6]:port` or a host alone. */
+const splitAddress = (text: string): { host: string; port: number | null } | null => {
   const [, v6, host, port] = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d+))?$/.exec(text) ?? []
   const name = v6 ?? host
   return name === undefined ? null : { host: name, port: portIn(port) }

@@ -24,7 +24,12 @@ const longestWords = 1024
 const uploadFolder = "/var/config/rest/downloads"
 
 const Login = v.object({ token: v.object({ token: v.string() }) })
-const Profile = v.object({ cert: v.optional(v.string()), key: v.optional(v.string()), chain: v.optional(v.string()) })
+const Profile = v.object({
+  cert: v.optional(v.string()),
+  key: v.optional(v.string()),
+  chain: v.optional(v.string()),
+  certKeyChain: v.optional(v.array(v.object({ name: v.optional(v.string(), "") })), []),
+})
 const CertificateFile = v.object({ fingerprint: v.optional(v.string()) })
 const Transaction = v.object({
   transId: v.number(),
@@ -86,9 +91,17 @@ export const bigIp = (peer: TlsPeer, { username, password }: BigIpLogin) => {
   const objectPath = (kind: ObjectKind, fullPath: string) => `/mgmt/tm/sys/crypto/${kind}/${inPath(fullPath)}`
 
   return {
+    /** Fails with `validation` when it holds more than one: cert, key and chain then stand for one of them only. */
     profile: async (fullPath: string): Promise<ProfileIdentity> => {
       const path = `/mgmt/tm/ltm/profile/client-ssl/${inPath(fullPath)}`
       const found = await ask(`reading profile ${fullPath}`, { method: "GET", path }, Profile)
+      if (found.certKeyChain.length > 1) {
+        const names = found.certKeyChain.map(({ name }) => name).join(", ")
+        throw new AppError(
+          "validation",
+          `ssl_profile: ${fullPath} holds several certificates (${names}), of which one alone cannot be replaced; use a profile for each`,
+        )
+      }
       return { cert: named(found.cert), key: named(found.key), chain: named(found.chain) }
     },
 

@@ -21,6 +21,8 @@ interface Profile {
   cert?: string
   key?: string
   chain?: string
+  /** The same pair once more under its name, and any others. */
+  certKeyChain?: { name: string; cert: string; key: string }[]
 }
 type Change = { path: string; identity: Profile }
 

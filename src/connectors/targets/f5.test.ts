@@ -232,6 +232,17 @@ describe("F5", () => {
     await expect(check({ timeout: 0.2 })).rejects.toThrow("no answer within 0.2 s")
   })
 
+  test("a profile with several certificates is refused untouched, by the check too", async () => {
+    const present = profile() ?? {}
+    const entry = (name: string) => ({ name, cert: present.cert ?? "", key: present.key ?? "" })
+    fake.state.profiles.set("/Common/www", { ...present, certKeyChain: [entry("www_rsa"), entry("www_ecdsa")] })
+    const words = /ssl_profile: .* holds several certificates \(www_rsa, www_ecdsa\)/
+    await expect(deploy(await leafFor("one"))).rejects.toThrow(words)
+    await expect(f5.open(config(), world.deps).check?.()).rejects.toThrow(words)
+    expect(profile()).toMatchObject(present)
+    expect(calls().filter((call) => !call.startsWith("GET") && !call.endsWith("login"))).toEqual([])
+  })
+
   test("two deployments at once leave the pair of one of them", async () => {
     const leaves = [await leafFor("one"), await leafFor("two")]
     await Promise.all(leaves.map((leaf) => deploy(leaf)))

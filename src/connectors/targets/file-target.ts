@@ -127,6 +127,14 @@ export const durationSeconds = v.pipe(
 const unitSeconds = (text: string): number =>
   text.endsWith("ms") ? 0.001 : text.endsWith("h") ? 3600 : text.endsWith("m") ? 60 : 1
 
+/** The key `post_deploy_verify_attempts`; products that take their time get more of them. */
+export const proofAttempts = (usual: number) =>
+  field(
+    v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(20)), usual),
+    "Proof attempts",
+    "How often the endpoint is asked before the old files come back",
+  )
+
 /** The keys that say where the new certificate must be seen, and how patiently. */
 export const proofFields = {
   post_deploy_verify: field(
@@ -142,11 +150,7 @@ export const proofFields = {
     "Proof on the wire",
     'After the reload this endpoint must serve the new certificate: {"endpoint": "host:port", "timeout": "10s", "server_name": "", "starttls": "smtp"}',
   ),
-  post_deploy_verify_attempts: field(
-    v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(20)), 3),
-    "Proof attempts",
-    "How often the endpoint is asked before the old files come back",
-  ),
+  post_deploy_verify_attempts: proofAttempts(3),
   post_deploy_verify_backoff: field(v.optional(durationSeconds, 1), "Proof wait", "Wait between attempts, doubling"),
   post_deploy_verify_max_backoff: field(
     v.optional(durationSeconds, 16),
@@ -157,7 +161,7 @@ export const proofFields = {
   verify_port: field(
     v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65535))),
     "Verify port",
-    "Its port; 443 when left out",
+    "Its port; when left out 443, with verify_starttls the protocol's own (25, 143, 110, 389, 5432)",
   ),
   verify_server_name: field(v.optional(v.string()), "Verify server name", "SNI, when it is not the host's name"),
   verify_starttls: field(

@@ -1,4 +1,4 @@
-/** The Java keystore target against keytool and a Java server that reads the store with nothing but its password. */
+/** The Java keystore target against keytool. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import {
   chmodSync,
@@ -19,10 +19,8 @@ import { pkcs12KeyStore } from "../../pki/pkcs12-key-store"
 import { deploying, testTargetDeps } from "../../testing/deploying"
 import { freePort } from "../../testing/free-port"
 import { peer } from "../../testing/peers"
-import { until } from "../../testing/until"
 import { commandChecker } from "../command"
 import { secretKeysOf } from "../config"
-import { probe } from "../probe"
 import { programStarter } from "../program"
 import { javaKeystore } from "./java-keystore"
 
@@ -30,38 +28,12 @@ import { javaKeystore } from "./java-keystore"
 setDefaultTimeout(60_000)
 
 const keytool = peer("keytool", "default-jre-headless")
-// The compiler is what runs a source file; it comes with a java.
-const java = peer("javac", "default-jdk-headless") === null ? null : Bun.which("java")
 const password = 'ch4ngeit "quoted"'
-
-/** Reads the store anew for every connection: what stands there is what is served. */
-const serverSource = `
-import java.io.FileInputStream; import java.net.*; import java.security.KeyStore; import javax.net.ssl.*;
-public class Server {
-  public static void main(String[] args) throws Exception {
-    char[] password = System.getenv("STORE_PASSWORD").toCharArray();
-    ServerSocket listener = new ServerSocket(Integer.parseInt(args[2]), 50, InetAddress.getByName("127.0.0.1"));
-    while (true) {
-      Socket plain = listener.accept();
-      try {
-        KeyStore store = KeyStore.getInstance(args[1]);
-        try (FileInputStream in = new FileInputStream(args[0])) { store.load(in, password); }
-        KeyManagerFactory keys = KeyManagerFactory.getInstance("SunX509");
-        keys.init(store, password);
-        SSLContext context = SSLContext.getInstance("TLS");
-        context.init(keys.getKeyManagers(), null, null);
-        SSLSocket socket = (SSLSocket) context.getSocketFactory().createSocket(plain, null, true);
-        socket.setUseClientMode(false); socket.startHandshake(); socket.close();
-      } catch (Exception e) { plain.close(); }
-    }
-  }
-}`
 
 describe.skipIf(keytool === null)("JavaKeystore", () => {
   let folder: string
   let authority: Authority
   const at = (...names: string[]) => join(folder, ...names)
-  const servers: Bun.Subprocess[] = []
 
   const leafFor = (name: string) => testLeaf(authority, [name])
 
@@ -94,55 +66,14 @@ describe.skipIf(keytool === null)("JavaKeystore", () => {
     return text
   }
 
-  const served = async (port: number) => {
-    const result = await probe({ host: "127.0.0.1", port, timeoutMs: 5000 })
-    return result.ok ? result.served.fingerprint : result.error
-  }
-
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), "certctl-java-keystore-"))
     authority = await testAuthority()
   })
 
   afterAll(async () => {
-    for (const server of servers) server.kill("SIGKILL")
-    await Promise.all(servers.map(({ exited }) => exited))
     rmSync(folder, { recursive: true })
   })
-
-  for (const type of ["PKCS12", "JKS"] as const) {
-    test.skipIf(java === null)(
-      `a Java server serves the first and the next certificate of a ${type} store`,
-      async () => {
-        const port = await freePort()
-        const { path, deploy } = place(`served-${type}`, {
-          keystore_type: type,
-          verify_host: "127.0.0.1",
-          verify_port: port,
-          post_deploy_verify_backoff: "50ms",
-        })
-        writeFileSync(at(`served-${type}`, "Server.java"), serverSource)
-        servers.push(
-          Bun.spawn([java ?? "", at(`served-${type}`, "Server.java"), path, type, String(port)], {
-            stdout: "ignore",
-            stderr: "ignore",
-            env: { PATH: process.env.PATH ?? "", STORE_PASSWORD: password },
-          }),
-        )
-        const [first, second] = [await leafFor("one.example"), await leafFor("two.example")]
-        expect((await deploy(first)).isIdempotent).toBe(false)
-        expect(statSync(path).mode & 0o777).toBe(0o600)
-        await until("the server serves", async () => (await served(port)) === first.fingerprint)
-        const before = readFileSync(path)
-        expect((await deploy(first)).isIdempotent).toBe(true)
-        expect(readFileSync(path).equals(before)).toBe(true)
-        const { backups } = await deploy(second)
-        expect(await served(port)).toBe(second.fingerprint)
-        expect(backups.map((backup) => readFileSync(backup).equals(before))).toEqual([true])
-        expect(readdirSync(at(`served-${type}`, "agent", "state"))).toEqual([])
-      },
-    )
-  }
 
   test("other entries survive, and the entry gets the alias, the whole chain and the file's mode", async () => {
     const { path, deploy, seed } = place("others", { alias: "Tomcat" })

@@ -124,6 +124,11 @@ export const javaKeystore = defineTarget({
       }
     }
 
+    const usable = (key: string, where: PlannedPlace): Promise<void> =>
+      deps.checkPlace(where).catch((error) => {
+        throw new AppError("validation", `${key}: ${messageOf(error)}`, { cause: error })
+      })
+
     const isThere = (): Promise<boolean> =>
       stat(path).then(
         () => true,
@@ -180,9 +185,10 @@ export const javaKeystore = defineTarget({
       },
 
       async check() {
-        await deps.checkPlace(await place())
+        await usable("keystore_path", await place())
         if (config.backup_dir !== undefined) {
-          await deps.checkPlace({ path: join(config.backup_dir, basename(path)), isKey: true, defaultMode: 0o600 })
+          const backup = join(config.backup_dir, basename(path))
+          await usable("backup_dir", { path: backup, isKey: true, defaultMode: 0o600 })
         }
         if (reload !== null) deps.checkCommand(reload)
         if (await isThere()) {

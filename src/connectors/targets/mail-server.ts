@@ -1,6 +1,7 @@
 /**
  * Postfix and Dovecot: one connector with two sets of defaults. Neither `postfix check` nor `doveconf -n` reads the PEM files:
- * both accept any pair, so only the proof on the wire says that the new certificate works.
+ * both accept any pair, so only the proof on the wire says that the new certificate works. Their checks come before the files are
+ * replaced: every smtpd reads them when it starts, which is all the time, and keeps what it read for a hundred clients.
  */
 import * as v from "valibot"
 import { field } from "../config"
@@ -54,7 +55,7 @@ const mailServer = ({ type, mode, certSetting, keySetting, reload, validate, use
         validate_command: field(
           v.optional(commandLine(), validate),
           "Check command",
-          "Judges the server's configuration before the reload; it does not read the files",
+          "Judges the server's configuration before the files are replaced; it does not read them",
         ),
         ...certFileFields,
         ...chainFileFields,
@@ -71,6 +72,7 @@ const mailServer = ({ type, mode, certSetting, keySetting, reload, validate, use
         {
           product: mode,
           files: [cert, ...chain, ...key],
+          validatesFirst: true,
           validate: { key: "validate_command", command: config.validate_command },
           reload: { key: "reload_command", command: config.reload_command },
           config,

@@ -109,13 +109,15 @@ export interface PemTarget {
   /** Written in this order, restored in this order. */
   readonly files: readonly PemFile[]
   readonly validate?: ConfiguredCommand | undefined
+  /** The check reads none of the files. */
+  readonly validatesFirst?: boolean
   readonly reload?: ConfiguredCommand | undefined
   readonly config: ProofConfig & Readonly<Record<string, unknown>> & { readonly backup_retention?: number | undefined }
 }
 
 /** The target of a server that reads PEM files. Fails with `validation` when two keys name the same file. */
 export const pemTarget = (
-  { product, files, validate, reload, config }: PemTarget,
+  { product, files, validate, validatesFirst = false, reload, config }: PemTarget,
   { clock, run, checkCommand, checkPlace }: Pick<TargetDeps, "clock" | "run" | "checkCommand" | "checkPlace">,
 ): Target => {
   for (const [index, { key, path }] of files.entries()) {
@@ -123,7 +125,9 @@ export const pemTarget = (
     if (same !== undefined) throw new AppError("validation", `${key} must name another file than ${same.key}`)
   }
   const steps: PlanStep[] = [
-    ...(validate === undefined ? [] : [{ kind: "validate" as const, run: validate }]),
+    ...(validate === undefined
+      ? []
+      : [{ kind: "validate" as const, run: validate, ...(validatesFirst ? { isBeforeFiles: true } : {}) }]),
     ...(reload === undefined ? [] : [{ kind: "reload" as const, run: reload }]),
     ...proofSteps(config),
   ]

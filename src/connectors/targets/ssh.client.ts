@@ -4,6 +4,7 @@
  */
 import { readFile } from "node:fs/promises"
 import type { Client, ConnectConfig, ServerHostKeyAlgorithm, SFTPWrapper, Stats } from "ssh2"
+import * as v from "valibot"
 import { AppError, messageOf } from "../../errors"
 import { readPrivateKey } from "../../pki/keys"
 import { hostKeyFingerprint, hostKeyType, type KnownHosts, sameKey } from "./known-hosts"
@@ -231,6 +232,15 @@ const usableKey = async (
 const noSuchFile = 2
 const isMissing = (error: unknown): boolean => error instanceof Error && "code" in error && error.code === noSuchFile
 
+/** What OpenSSH answers for every trouble that has no code of its own: a full disk, a read-only file system. */
+const generalFailure = 4
+const isGeneral = (error: unknown): boolean =>
+  error instanceof Error && "code" in error && error.code === generalFailure
+
+/** The answer to statvfs@openssh.com, as far as it explains why a file cannot be written. */
+const FileSystem = v.object({ f_bavail: v.number(), f_flag: v.number() })
+const readOnlyFlag = 1
+
 /** Said by the library where the server did not offer the request, else by the server. */
 const isUnsupported = (error: unknown): boolean => /not support|unsupported/i.test(messageOf(error))
 
@@ -256,6 +266,25 @@ const filesOver = (
     if (isMissing(error)) return null
     throw error
   }
+  /** The reason that the server kept to itself, where the file system at fault gives it away; else "". */
+  const reasonAt = async (path: string): Promise<string> => {
+    const folder = path.slice(0, path.lastIndexOf("/")) || "/"
+    const answer = await limited<unknown>(`looking at ${folder}`, (done) =>
+      sftp.ext_openssh_statvfs(folder, done),
+    ).catch(() => null)
+    if (!v.is(FileSystem, answer)) return ""
+    if ((answer.f_flag & readOnlyFlag) !== 0) return ` (the file system of ${folder} is read-only)`
+    return answer.f_bavail === 0 ? ` (the file system of ${folder} has no space left)` : ""
+  }
+  const writing = <R>(what: string, path: string, task: () => Promise<R>): Promise<R> =>
+    named(what, () =>
+      task().catch(async (error) => {
+        const reason = isGeneral(error) ? await reasonAt(path) : ""
+        throw reason === ""
+          ? error
+          : new AppError("upstream", `${what}: ${messageOf(error)}${reason}`, { cause: error })
+      }),
+    )
   const remove = (path: string) =>
     limited(`removing ${path}`, (done) => sftp.unlink(path, (error) => done(error, undefined)))
 
@@ -271,7 +300,7 @@ const filesOver = (
       }),
 
     create: (path, bytes, mode, owner) =>
-      named(`writing ${path}`, async () => {
+      writing(`writing ${path}`, path, async () => {
         await remove(path).catch(missingIsNull)
         const handle = await limited<Buffer>(`creating ${path}`, (done) => sftp.open(path, "wx", 0o600, done))
         try {
@@ -308,7 +337,7 @@ const filesOver = (
       }),
 
     rename: (from, to) =>
-      named(`replacing ${to}`, async () => {
+      writing(`replacing ${to}`, to, async () => {
         const posix = await limited<boolean>(`replacing ${to}`, (done) => {
           sftp.ext_openssh_rename(from, to, (error) => done(error as Error | undefined, true))
         }).catch((error) => {

@@ -111,14 +111,22 @@ export const replaceAll = async (session: SshSession, snapshot: Snapshot): Promi
   for (const { file } of snapshot) await session.rename(temporaryOf(file.path), file.path)
 }
 
+const isAsBefore = (was: RemoteFile, now: RemoteFile | null): boolean =>
+  now !== null && was.bytes.equals(now.bytes) && was.mode === now.mode && was.uid === now.uid && was.gid === now.gid
+
 /** Brings the old state back, file by file, and notes in the snapshot what became of each. Never throws; may be repeated. */
 export const putBack = async (session: SshSession, snapshot: Snapshot): Promise<string[]> => {
   const problems: string[] = []
+  // First, since what is to be put back may need their room. Where even this fails, the files themselves are what counts.
+  for (const { file } of snapshot) await session.remove(temporaryOf(file.path)).catch(() => undefined)
   for (const kept of snapshot) {
     const { file, was } = kept
     try {
       if (was === null) await session.remove(file.path)
-      else await put(session, file.path, was.bytes, was.mode, was)
+      // What was never replaced is left alone: on a full disk it could not be written again.
+      else if (!isAsBefore(was, await session.read(file.path))) {
+        await put(session, file.path, was.bytes, was.mode, was)
+      }
       await session.remove(temporaryOf(file.path))
       kept.status = was === null ? "removed" : "restored"
     } catch (error) {
@@ -144,14 +152,24 @@ export const statusOf = (snapshot: Snapshot | null, roles: readonly string[]): s
     .map((role) => `backup_status_${role}=${snapshot?.find(({ file }) => file.role === role)?.status ?? "n/a"}`)
     .join(", ")
 
-/** Fails with `upstream` when a file could not be written, without changing one that is in use. */
-export const tryPlaces = async (session: SshSession, files: readonly Pick<NewRemoteFile, "path">[]): Promise<void> => {
-  for (const { path } of files) {
+/** Fails with `upstream`, naming the key, when a file could not be written, without changing one that is in use. */
+export const tryPlaces = async (
+  session: SshSession,
+  places: readonly { readonly key: string; readonly path: string }[],
+): Promise<void> => {
+  for (const { key, path } of places) {
     const folder = path.slice(0, path.lastIndexOf("/")) || "/"
-    if (!(await session.isFolder(folder))) throw new AppError("upstream", `${folder} is no folder of the host`)
-    await session.read(path)
     const attempt = `${path}.certctl-write-test`
-    await session.create(attempt, Buffer.from("\n"), 0o600, null)
-    await session.remove(attempt)
+    try {
+      if (!(await session.isFolder(folder))) throw new AppError("upstream", `${folder} is no folder of the host`)
+      await session.read(path)
+      try {
+        await session.create(attempt, Buffer.from("\n"), 0o600, null)
+      } finally {
+        await session.remove(attempt)
+      }
+    } catch (error) {
+      throw new AppError("upstream", `${key}: ${messageOf(error)}`, { cause: error })
+    }
   }
 }

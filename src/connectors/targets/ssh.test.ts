@@ -6,17 +6,13 @@ import {
   chownSync,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
-  rmSync,
   statSync,
   symlinkSync,
   unlinkSync,
   writeFileSync,
 } from "node:fs"
-import { connect } from "node:net"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import ssh2, { type AuthContext, type Connection } from "ssh2"
 import { testAuthority, testLeaf } from "../../../agent/agent-server.fake"
@@ -25,6 +21,8 @@ import { generateKey } from "../../pki/keys"
 import { type Deployable, deploying, testTargetDeps } from "../../testing/deploying"
 import { freePort } from "../../testing/free-port"
 import { peer } from "../../testing/peers"
+import { loginName, makeSshKey, type Sshd, sftpServer, startSshd } from "../../testing/sshd-peer"
+import { openStage, type Stage } from "../../testing/stage"
 import { until } from "../../testing/until"
 import { secretKeysOf } from "../config"
 import { ssh } from "./ssh"
@@ -35,7 +33,6 @@ const sshd = peer("sshd", "openssh-server")
 const agentProgram = peer("ssh-agent", "openssh-client")
 const keygen = Bun.which("ssh-keygen")
 const addProgram = Bun.which("ssh-add")
-const sftpServer = "/usr/lib/openssh/sftp-server"
 const root = join(import.meta.dir, "../../..")
 
 /** Stands between sshd and its SFTP server, and kills a client just before it would replace a file for the nth time. */
@@ -57,61 +54,15 @@ process.exit(await child.exited)
 `
 
 describe.skipIf(sshd === null || keygen === null || process.platform !== "linux")("SSH", () => {
-  let folder: string
+  let stage: Stage
   let authority: Authority
-  const at = (...names: string[]) => join(folder, ...names)
-  const servers: Bun.Subprocess[] = []
-  // Bun does not say it.
-  const me = spawnSync("id", ["-un"], { encoding: "utf8" }).stdout.trim()
+  const at = (...names: string[]) => stage.at(...names)
+  const me = loginName()
 
-  const makeKey = (name: string, passphrase = "", ...args: string[]) => {
-    const { status } = spawnSync(keygen ?? "", ["-q", "-t", "ed25519", "-N", passphrase, "-f", at(name), ...args])
-    expect(status).toBe(0)
-  }
+  const startDaemon = (name: string, hostKey: string, lines: readonly string[] = [], port?: number): Promise<Sshd> =>
+    startSshd(stage, sshd ?? "", { name, hostKey, lines, ...(port === undefined ? {} : { port }) })
 
-  interface Daemon {
-    readonly port: number
-    readonly server: Bun.Subprocess
-  }
-  const startDaemon = async (
-    name: string,
-    hostKey: string,
-    lines: readonly string[] = [],
-    onPort?: number,
-  ): Promise<Daemon> => {
-    const port = onPort ?? (await freePort())
-    const config = [
-      `Port ${port}`,
-      "ListenAddress 127.0.0.1",
-      `HostKey ${at(hostKey)}`,
-      `AuthorizedKeysFile ${at("authorized_keys")}`,
-      `PidFile ${at(`${name}.pid`)}`,
-      "StrictModes no",
-      "UsePAM no",
-      "PermitRootLogin yes",
-      "PasswordAuthentication yes",
-      "KbdInteractiveAuthentication no",
-      "MaxStartups 100",
-      ...lines,
-      ...(lines.some((line) => line.startsWith("Subsystem")) ? [] : [`Subsystem sftp ${sftpServer}`]),
-    ]
-    writeFileSync(at(`${name}.conf`), `${config.join("\n")}\n`)
-    const server = Bun.spawn([sshd ?? "", "-D", "-E", at(`${name}.log`), "-f", at(`${name}.conf`)], {
-      stdout: "ignore",
-    })
-    servers.push(server)
-    await until("sshd listens", () => answers(port))
-    return { port, server }
-  }
-  const answers = (port: number) =>
-    new Promise<boolean>((resolve) => {
-      const socket = connect(port, "127.0.0.1")
-      socket.once("data", () => resolve(true))
-      socket.once("error", () => resolve(false))
-      socket.once("data", () => socket.destroy())
-    })
-
-  let daemon: Daemon
+  let daemon: Sshd
   let count = 0
   let place: string
   /** The remote folder of one test. */
@@ -138,15 +89,11 @@ describe.skipIf(sshd === null || keygen === null || process.platform !== "linux"
       .sort()
 
   beforeAll(async () => {
-    folder = mkdtempSync(join(tmpdir(), "certctl-ssh-"))
-    chmodSync(folder, 0o755)
-    mkdirSync("/run/sshd", { recursive: true })
+    stage = openStage()
+    chmodSync(stage.folder, 0o755)
     authority = await testAuthority()
-    makeKey("host_key")
-    makeKey("other_host_key")
-    makeKey("id")
-    makeKey("id_locked", "open sesame")
-    makeKey("stranger")
+    for (const name of ["host_key", "other_host_key", "id", "stranger"]) makeSshKey(stage, name)
+    makeSshKey(stage, "id_locked", "open sesame")
     writeFileSync(
       at("authorized_keys"),
       ["id.pub", "id_locked.pub"].map((name) => readFileSync(at(name), "utf8")).join(""),
@@ -159,11 +106,7 @@ describe.skipIf(sshd === null || keygen === null || process.platform !== "linux"
     mkdirSync(place)
   })
 
-  afterAll(async () => {
-    for (const server of servers) server.kill("SIGKILL")
-    await Promise.all(servers.map(({ exited }) => exited))
-    rmSync(folder, { recursive: true })
-  })
+  afterAll(() => stage.end())
 
   test("puts certificate, chain and key there with their modes, once", async () => {
     const [first, second] = [await leafFor("one"), await leafFor("two")]
@@ -265,6 +208,24 @@ describe.skipIf(sshd === null || keygen === null || process.platform !== "linux"
     expect(names()).toEqual([])
   })
 
+  test("a login without the right to write fails by name and reason, and the old files stay", async () => {
+    const own = await startDaemon("narrow", "host_key", ["Subsystem sftp internal-sftp"])
+    const old = await leafFor("old")
+    await deploy(old)
+    chmodSync(place, 0o755)
+    const narrow = { user: "nobody", port: own.port }
+    const before = [text("site.pem"), text("site.key")]
+    // It may read neither the key nor write beside it.
+    await expect(deploy(await leafFor("new"), narrow)).rejects.toThrow(/site\.key: Permission denied/)
+    await expect(ssh.open(config(narrow), world().deps).check?.()).rejects.toThrow(
+      /^cert_path: writing .*site\.pem.*: Permission denied/,
+    )
+    chmodSync(remote("site.key"), 0o644)
+    await expect(deploy(await leafFor("new"), narrow)).rejects.toThrow(/writing .*certctl-bak.*: Permission denied/)
+    expect([text("site.pem"), text("site.key")]).toEqual(before)
+    expect(names()).toEqual(["site.key", "site.pem"])
+  })
+
   test("the host key seen first is kept; another one is refused before any login, and nothing is written", async () => {
     const own = await startDaemon("pinned", "host_key")
     const { deps, warnings, deploy } = world()
@@ -275,8 +236,7 @@ describe.skipIf(sshd === null || keygen === null || process.platform !== "linux"
     expect(statSync(known).mode & 0o777).toBe(0o600)
     expect(spawnSync(keygen ?? "", ["-F", `[127.0.0.1]:${own.port}`, "-f", known]).status).toBe(0)
 
-    own.server.kill("SIGKILL")
-    await own.server.exited
+    await own.process.kill()
     await startDaemon("changed", "other_host_key", [], own.port)
     const before = text("site.pem")
     const password = { auth_method: "password", password: "must-not-arrive" }
@@ -433,10 +393,10 @@ describe.skipIf(sshd === null || keygen === null || process.platform !== "linux"
   })
 
   describe("killed", () => {
-    let killer: Daemon
+    let killer: Sshd
     beforeAll(async () => {
       writeFileSync(at("killer.ts"), killerSource)
-      const line = `Subsystem sftp ${process.execPath} ${at("killer.ts")} ${folder} ${sftpServer}`
+      const line = `Subsystem sftp ${process.execPath} ${at("killer.ts")} ${stage.folder} ${sftpServer}`
       killer = await startDaemon("killer", "host_key", [line])
     })
 

@@ -224,12 +224,11 @@ export const ssh = defineTarget({
 
       check: () =>
         onHost((session) =>
-          tryPlaces(
-            session,
-            [config.cert_path, config.key_path, ...(config.chain_path === undefined ? [] : [config.chain_path])].map(
-              (path) => ({ path }),
-            ),
-          ),
+          tryPlaces(session, [
+            { key: "cert_path", path: config.cert_path },
+            { key: "key_path", path: config.key_path },
+            ...(config.chain_path === undefined ? [] : [{ key: "chain_path", path: config.chain_path }]),
+          ]),
         ),
     }
   },

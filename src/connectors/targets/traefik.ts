@@ -13,6 +13,7 @@ import {
   keyFileFields,
   ownersAreComplete,
   ownersIncomplete,
+  proofAttempts,
   proofFields,
 } from "./file-target"
 import { certificateFile, keyFile, pemTarget } from "./pem-target"
@@ -28,6 +29,8 @@ export const traefik = defineTarget({
       ...certFileFields,
       ...keyFileFields,
       ...proofFields,
+      // It gathers changes for two seconds, or for longer where it is told so: three attempts are over after three.
+      post_deploy_verify_attempts: proofAttempts(5),
     }),
     v.check((config) => ownersAreComplete(config), ownersIncomplete),
   ),
