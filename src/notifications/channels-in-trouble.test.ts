@@ -37,7 +37,7 @@ afterEach(async () => {
 /** Every loop of a server that delivers notifications, and no other. */
 const deliveryLoops = (deliveries: ReturnType<typeof deliveryService>) =>
   loops(
-    { deliveries } as unknown as Parameters<typeof loops>[0],
+    { deliveries, counters: { wakeOn: "nothing" } } as unknown as Parameters<typeof loops>[0],
     {
       ...{ renewalCheckMs: dayMs, jobProcessorMs: dayMs, jobRetryMs: dayMs, jobTimeoutMs: dayMs, agentHealthMs: dayMs },
       ...{ notificationProcessMs: 1000, notificationRetryMs: 1000 },
