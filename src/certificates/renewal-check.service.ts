@@ -43,12 +43,14 @@ const pageSize = 1000
 const pieceSize = 20_000
 /** Policies that a query names; certificates under others are looked at one by one. */
 const mostNamed = 500
-/** Certificates looked at with one set of reads, between which requests get their turn. */
-const lookSize = 100
-/** Certificates of one transaction. */
-const batchSize = 50
-/** Transactions at once on PostgreSQL, well below its connections. SQLite has one writer. */
-const parallelBatches = 3
+/**
+ * `lookSize`: certificates looked at with one set of reads, between which requests get their turn. `batchSize`: those of one transaction,
+ * which on SQLite holds everybody and on PostgreSQL only who wants to change the same ones. `parallel`: transactions at once.
+ */
+const measures = {
+  sqlite: { lookSize: 100, batchSize: 50, parallel: 1 },
+  postgres: { lookSize: 400, batchSize: 200, parallel: 2 },
+} as const
 
 /** A certificate, and all that decides about its renewal. */
 interface Looked {
@@ -91,7 +93,7 @@ const agentsOf = (places: readonly ServedPlace[]): string[] => [...new Set(place
 
 export const renewalCheckService = (deps: RenewalCheckDeps) => {
   const { db, certificates, due, versions, serving, runs, lifecycle, news, audit, clock, keygenMode } = deps
-  const parallel = db.dialect === "sqlite" ? 1 : parallelBatches
+  const { lookSize, batchSize, parallel } = measures[db.dialect]
 
   const lookAt = async (query: Query | Tx, rows: readonly CertificateRow[]): Promise<Looked[]> => {
     const managed = rows.filter((row) => !isTerminal(row.status) && row.status !== "Failed")

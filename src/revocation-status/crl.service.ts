@@ -14,7 +14,7 @@ import type { RevocationFeed } from "./revocation-feed"
 interface Deps {
   db: Pick<Db, "transaction">
   crls: CrlStore
-  revocations: Pick<RevocationStatusStore, "listed" | "existsSince">
+  revocations: Pick<RevocationStatusStore, "listed" | "readsBeside" | "existsSince">
   feed: Pick<RevocationFeed, "hear" | "settle">
   /** Empty where somebody else publishes revocation. Fails with `not_found`. */
   authoritiesOf: (issuerId: string) => Promise<readonly Authority[]>

@@ -40,7 +40,10 @@ const joined = async (pieces: readonly Buffer[]): Promise<Buffer[]> => {
   return group.length === 0 ? fewer : [...fewer, Buffer.concat(group)]
 }
 
-export const listedRevocations = (issuerId: string, revocations: Pick<RevocationStatusStore, "listed">) => {
+export const listedRevocations = (
+  issuerId: string,
+  revocations: Pick<RevocationStatusStore, "listed" | "readsBeside">,
+) => {
   let pieces: Buffer[] = []
   let count = 0
   let mark: RevocationMark | null = null
@@ -51,12 +54,19 @@ export const listedRevocations = (issuerId: string, revocations: Pick<Revocation
 
   const readOn = async (now: Date): Promise<void> => {
     const expiredBefore = new Date(now.getTime() - keptAfterExpiryMs)
-    let after: RevocationMark = {
-      createdAt: new Date(Math.max(0, (mark?.createdAt.getTime() ?? 0) - overlapMs)),
-      id: "",
+    const pageAfter = (after: RevocationMark) => {
+      const page = revocations.listed(issuerId, after, expiredBefore, pageSize)
+      // Heard of where it is awaited, which is a little later.
+      page.catch(() => undefined)
+      return page
     }
+    let next = pageAfter({ createdAt: new Date(Math.max(0, (mark?.createdAt.getTime() ?? 0) - overlapMs)), id: "" })
     for (;;) {
-      const rows = await revocations.listed(issuerId, after, expiredBefore, pageSize)
+      const rows: Awaited<typeof next> = await next
+      const last = rows.at(-1)
+      const after = last === undefined ? null : { createdAt: new Date(last.createdMs), id: last.id }
+      const isLast = after === null || rows.length < pageSize
+      if (!isLast && revocations.readsBeside) next = pageAfter(after)
       const fresh = recent.size === 0 ? rows : rows.filter(({ id }) => !recent.has(id))
       if (fresh.length > 0) {
         pieces.push(
@@ -70,15 +80,12 @@ export const listedRevocations = (issuerId: string, revocations: Pick<Revocation
         )
         count += fresh.length
       }
-      const last = rows.at(-1)
-      if (last !== undefined) {
-        after = { createdAt: new Date(last.createdMs), id: last.id }
-        if (mark === null || after.createdAt >= mark.createdAt) mark = after
-      }
+      if (after !== null && (mark === null || after.createdAt >= mark.createdAt)) mark = after
       const near = horizon()
       for (const { id, createdMs } of fresh) if (createdMs >= near) recent.set(id, createdMs)
-      if (rows.length < pageSize) break
+      if (isLast) break
       await breath()
+      if (!revocations.readsBeside) next = pageAfter(after)
     }
     const near = horizon()
     for (const [id, at] of recent) if (at < near) recent.delete(id)

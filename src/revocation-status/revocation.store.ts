@@ -35,7 +35,7 @@ export const revocationStatusStore = ({ t, read, dialect }: Pick<Db, "t" | "read
   )
   /** A time as a number: reading PostgreSQL's text of it takes longer than everything else that is done with a row. */
   const milliseconds = (column: SQLiteColumn) =>
-    sql<number>`${dialect === "sqlite" ? column : sql`(extract(epoch from ${column}) * 1000)::float8`}`
+    sql<number>`${dialect === "sqlite" ? column : sql`date_part('epoch', ${column}) * 1000`}`
   // A hundred times for a long list.
   const listedAfter = hot("listed_revocations", (query: Query) =>
     query
@@ -64,6 +64,9 @@ export const revocationStatusStore = ({ t, read, dialect }: Pick<Db, "t" | "read
   })
 
   return {
+    /** Whether a page is read while the one before is worked on: by another process, PostgreSQL's. */
+    readsBeside: dialect === "postgres",
+
     /**
      * Revocations of an issuer stored after `after`, oldest first, with times in milliseconds. Left out: short-lived certificates, and those that
      * expired before `expiredBefore`.
