@@ -170,7 +170,7 @@ onEachDialect("an agent's CSR", (openDb) => {
     await until("the CA's answer is stored", async () => (await versions("mc-outside")).length === 2)
     const late = (await versions("mc-outside")).find((version: { agent_id?: string }) => version.agent_id === undefined)
     expect(late).toBeDefined()
-    expect(server.issuance.inHand.size).toBe(0)
+    await until("nothing is in hand", () => server.issuance.inHand.size === 0)
     expect((await send("GET", "/certificates/mc-outside")).body).toMatchObject({
       status: "Active",
       expires_at: before.expires_at,

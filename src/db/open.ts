@@ -17,6 +17,8 @@ export interface OpenDatabaseOptions {
   /** Path of the better-sqlite3 addon of a compiled executable. */
   readonly nativeBinding?: string
   readonly logger?: Logger
+  /** false for a SQLite database that need not outlive a power failure: nobody waits for the disk. */
+  readonly isFlushed?: boolean
 }
 
 type Place = { readonly dialect: "sqlite"; readonly file: string } | { readonly dialect: "postgres" }
@@ -41,7 +43,7 @@ export const placeOf = (url: string, dataDir: string): Place => {
  * `unavailable` when the database does not answer or, on SQLite, when another process holds the file.
  */
 export const openDatabase = async (options: OpenDatabaseOptions): Promise<Db> => {
-  const { url, dataDir, maxConnections, nativeBinding, logger } = options
+  const { url, dataDir, maxConnections, nativeBinding, logger, isFlushed } = options
   const place = placeOf(url, dataDir)
   if (!Number.isInteger(maxConnections) || maxConnections < 1) {
     throw new AppError("validation", "the number of database connections must be at least 1")
@@ -49,7 +51,7 @@ export const openDatabase = async (options: OpenDatabaseOptions): Promise<Db> =>
   const open = async (): Promise<DbHandle> => {
     if (place.dialect === "sqlite") {
       const { openSqlite } = await import("./sqlite")
-      return await openSqlite({ file: place.file, nativeBinding, logger })
+      return await openSqlite({ file: place.file, nativeBinding, logger, isFlushed })
     }
     const { openPostgres } = await import("./postgres")
     return await openPostgres({ url, maxConnections, logger })

@@ -25,6 +25,8 @@ export interface SqliteOptions {
   readonly nativeBinding?: string | undefined
   readonly deadlineMilliseconds?: number
   readonly logger?: Logger
+  /** false where a power failure may take the newest transactions. */
+  readonly isFlushed?: boolean | undefined
 }
 
 const busyMilliseconds = 1000
@@ -97,7 +99,8 @@ const openFiles = (file: string, nativeBinding: string | undefined) => {
 
 /** Fails with `unavailable` when another process has the file, with `validation` when it cannot be used. */
 export const openSqlite = async (options: SqliteOptions): Promise<DbHandle> => {
-  const { file, nativeBinding, deadlineMilliseconds = 5000, logger = getLogger(["certctl", "db"]) } = options
+  const { file, nativeBinding, deadlineMilliseconds = 5000, isFlushed = true } = options
+  const { logger = getLogger(["certctl", "db"]) } = options
   const { lock, writing, reading } = openFiles(file, nativeBinding)
 
   const subscribers = new Subscribers(logger)
@@ -115,7 +118,7 @@ export const openSqlite = async (options: SqliteOptions): Promise<DbHandle> => {
   })
   const writer = new SqliteWriter(writing, {
     deadlineMilliseconds,
-    flushed: () => flusher.flushed(),
+    flushed: isFlushed ? () => flusher.flushed() : async () => undefined,
     checkpointer,
     committed: (turn) => subscribers.committed(turn),
     changedMuch: () => subscribers.emit(manyRowsChanged, ""),

@@ -51,7 +51,8 @@ const openSqliteDb: OpenTestDb = async () => {
   const folder = mkdtempSync(join(tmpdir(), "certctl-test-"))
   cleanups.push(() => rmSync(folder, { recursive: true, force: true }))
   writeFileSync(join(folder, "certctl.db"), await sqliteTemplate)
-  return await openAt({ url: "sqlite:certctl.db", dataDir: folder, maxConnections: 1 })
+  // As PostgreSQL for tests runs without fsync.
+  return await openAt({ url: "sqlite:certctl.db", dataDir: folder, maxConnections: 1, isFlushed: false })
 }
 
 const openPostgresDb: OpenTestDb = async () => {
