@@ -66,16 +66,17 @@ const compare = <V extends string | number>(a: V, b: V): number => (a < b ? -1 :
 
 /** What has no value comes last in either direction. */
 const inOrder = (rows: readonly CertificateRow[], { column, descending }: CertificateSort): CertificateRow[] => {
+  // Times as texts of one length: everything is compared as text then.
   const keyOf = (one: CertificateRow) => {
     const value = one[column]
-    return value instanceof Date ? value.getTime() : value
+    return value instanceof Date ? String(value.getTime()).padStart(20) : value
   }
   const sign = descending ? -1 : 1
   return rows.toSorted((a, b) => {
     const [left, right] = [keyOf(a), keyOf(b)]
     if (left === right) return 0
     if (left === null || right === null) return left === null ? 1 : -1
-    return sign * compare(String(left).padStart(20), String(right).padStart(20))
+    return sign * compare(left, right)
   })
 }
 
