@@ -193,15 +193,6 @@ export const servingStore = ({ t, read, dialect }: Db) => {
         .orderBy(asc(t.certificateTargets.certificateId))
       return rows.map((row) => row.id)
     },
-
-    async certificatesOfTarget(tx: Tx, targetId: string): Promise<string[]> {
-      const rows = await tx
-        .select({ id: t.certificateTargets.certificateId })
-        .from(t.certificateTargets)
-        .where(eq(t.certificateTargets.targetId, targetId))
-        .orderBy(asc(t.certificateTargets.certificateId))
-      return rows.map((row) => row.id)
-    },
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * The only writer of a SQLite file. Transactions queue up and are committed in groups: one fsync pays for many of them. Each runs
+ * The only writer of a SQLite file. Transactions queue up and are committed in groups: one flush pays for many of them. Each runs
  * inside its own SAVEPOINT, so a failing one rolls back alone, and its caller hears of success only when the COMMIT is on the disk,
  * for which nobody else waits.
  */

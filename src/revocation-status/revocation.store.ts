@@ -68,8 +68,8 @@ export const revocationStatusStore = ({ t, read, dialect }: Pick<Db, "t" | "read
     readsBeside: dialect === "postgres",
 
     /**
-     * Revocations of an issuer stored after `after`, oldest first, with times in milliseconds. Left out: short-lived certificates, and those that
-     * expired before `expiredBefore`.
+     * Revocations of an issuer stored after `after`, oldest first, with times in milliseconds. Left out: short-lived certificates,
+     * and those that expired before `expiredBefore`.
      */
     listed: (issuerId: string, after: RevocationMark, expiredBefore: Date, limit: number) =>
       listedAfter(read, {

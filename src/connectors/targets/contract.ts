@@ -69,8 +69,8 @@ export interface ServedEndpoint {
 }
 
 /**
- * One thing to do after the files are in place (a check may ask to come before), in the order of the plan. When one fails the engine undoes all before it,
- * last first. Steps are data, not calls into the engine: a new kind of target adds steps and leaves the engine alone.
+ * One thing to do after the files are in place (a check may ask to come before), in the order of the plan. When one fails the engine
+ * undoes all before it, last first. Steps are data, not calls into the engine: a new kind of target adds steps and leaves the engine alone.
  */
 export type PlanStep =
   /** Judges the new files before anybody uses them. Has no effect of its own, so nothing is undone for it. */
