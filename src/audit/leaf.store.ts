@@ -1,7 +1,7 @@
 /** The sealed order of audit events. Rows are inserted and read, never changed. */
 import { and, asc, count, desc, eq, gt, inArray, notExists, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
-import { hotInsertCount } from "../db/hot"
+import { hot, hotInsertCount } from "../db/hot"
 import type { AuditEvent } from "./audit.store"
 
 export interface SealedEvent {
@@ -39,18 +39,17 @@ export const leafStore = ({ t, read, dialect }: Pick<Db, "t" | "read" | "dialect
     dialect === "sqlite"
       ? sql`${rowid} > (select e.rowid from ${t.auditEvents} e where e.id = ${last.eventId})`
       : gt(t.auditEvents.timestamp, since)
-  const lastLeaf = async (from: Query): Promise<LastLeaf | null> => {
-    const [row] = await from
+  const lastLeaf = hot("last_audit_leaf", (query: Query) =>
+    query
       .select({ seq: t.auditLeaves.seq, eventId: t.auditLeaves.eventId, timestamp: t.auditEvents.timestamp })
       .from(t.auditLeaves)
       .innerJoin(t.auditEvents, eq(t.auditEvents.id, t.auditLeaves.eventId))
       .orderBy(desc(t.auditLeaves.seq))
-      .limit(1)
-    return row ?? null
-  }
+      .limit(1),
+  )
   return {
     /** The newest leaf and the time of its event; null while there is none. */
-    lastIn: (tx: Tx) => lastLeaf(tx),
+    lastIn: async (tx: Tx): Promise<LastLeaf | null> => (await lastLeaf(tx))[0] ?? null,
 
     async lastSeq(): Promise<number> {
       const [row] = await read

@@ -10,8 +10,8 @@ type Policy = NonNullable<Awaited<ReturnType<CertificateStore["rules"]>>["policy
 export interface CertificateNews {
   /** Created, changed or archived. */
   changed(tx: Tx, certificateId: string): Promise<void>
-  /** A version was stored, and status and dates follow from it already. */
-  issued(tx: Tx, certificate: CertificateRow): Promise<void>
+  /** A version of each was stored, and status and dates follow from it already. */
+  issued(tx: Tx, ...certificates: readonly CertificateRow[]): Promise<void>
   /** Its current versions were revoked. */
   revoked(tx: Tx, certificateId: string, facts: { readonly reason: string; readonly actor: string }): Promise<void>
   /** Ids of those about which `checked` would have something to say. */

@@ -27,6 +27,7 @@ import { narrowing, searchedTotal } from "../db/narrowing"
 import type { Tables } from "../db/tables/tables"
 import { timeById } from "../db/time-by-id"
 import { unindexed } from "../db/unindexed"
+import { updateEach } from "../db/update-each"
 import type { CertificateStatus } from "./certificate.machine"
 import { certificateIndex, type WayToFind } from "./certificate-index.store"
 import { certificateTotal } from "./certificate-total.store"
@@ -193,6 +194,10 @@ export const certificateStore = (db: Db) => {
     ),
     certificates.id,
   )
+  const settleRows = updateEach(certificates, {
+    set: ["status", "expiresAt", "renewAt", "lastRenewalAt", "updatedAt"],
+    seen: ["status"],
+  })
   const policyById = hot("renewal_policy_by_id", (query: Query) =>
     query
       .select()
@@ -292,6 +297,9 @@ export const certificateStore = (db: Db) => {
       to: CertificateStatus,
       set: Partial<NewCertificateRow> = {},
     ): Promise<number> => changeAllFrom(tx, { ...set, status: to }, { ids: idList(ids), from }),
+
+    /** Status and dates of several, each its own; answers how many still had the status in which they were seen. */
+    settleEach: settleRows,
 
     async setDates(
       tx: Tx,

@@ -23,7 +23,7 @@ interface Deps {
   versions: VersionStore
   serving: ServingStore
   jobs: Pick<JobStore, "openOfCertificate" | "liveIssuing">
-  queue: Pick<JobQueue, "create" | "move">
+  queue: Pick<JobQueue, "create" | "createAll" | "move">
   rollouts: Pick<RolloutService, "join" | "ofRun" | "running" | "advance">
   approvals: Pick<ApprovalService, "request">
   lifecycle: Pick<LifecycleService, "settle">
@@ -55,17 +55,16 @@ export const deploymentService = (deps: Deps) => {
     }
   }
 
-  const add = async (
-    tx: Tx,
-    version: VersionRow,
+  const jobFor = (
+    version: Pick<VersionRow, "id" | "certificateId">,
     place: Place,
     rollout: { readonly id: string; readonly waves: RolloutRow["waves"] | null } | null,
     requestedBy: string,
     ignoresWindows = false,
-  ): Promise<JobRow | null> => {
+  ) => {
     const wave = rollout?.waves ? waveOf(rollout.waves, place.targetId) : null
-    return queue.create(tx, {
-      type: "Deployment",
+    return {
+      type: "Deployment" as const,
       certificateId: version.certificateId,
       targetId: place.targetId,
       agentId: place.agentId,
@@ -80,8 +79,16 @@ export const deploymentService = (deps: Deps) => {
         wave === null || wave === 0
           ? windowHoldOf({ ignoresWindows }, place, clock.now())
           : "waits for the wave before",
-    })
+    }
   }
+
+  const createdEvent = (version: Pick<VersionRow, "id" | "certificateId">, count: number, rolloutId: string) => ({
+    actor: systemActor,
+    action: "deployment_jobs_created",
+    resourceType: "certificate",
+    resourceId: version.certificateId,
+    details: { count, version_id: version.id, rollout_id: rolloutId },
+  })
 
   return {
     /**
@@ -101,17 +108,35 @@ export const deploymentService = (deps: Deps) => {
       const rollout = await rollouts.ofRun(tx, rolloutId, version.certificateId, places)
       if (rollout === null) return false
       await supersede(tx, version.certificateId, new Set(own.map((place) => place.targetId)), live)
-      for (const place of own) await add(tx, version, place, rollout, systemActor.name)
-      await audit.append(tx, {
-        actor: systemActor,
-        action: "deployment_jobs_created",
-        resourceType: "certificate",
-        resourceId: version.certificateId,
-        details: { count: own.length, version_id: version.id, rollout_id: rollout.id },
-      })
+      for (const place of own) await queue.create(tx, jobFor(version, place, rollout, systemActor.name))
+      await audit.append(tx, createdEvent(version, own.length, rollout.id))
       if (rollout.waves.length <= 1) return true
       if (rollout.id !== rolloutId) await rollouts.advance(tx, rollout.id, places)
       return false
+    },
+
+    /**
+     * `afterIssuance` of several certificates of which each has a roll-out of one wave under way, and no deployment that waits for
+     * one of the places, which are those of the version's agent.
+     */
+    async afterIssuances(
+      tx: Tx,
+      issued: readonly {
+        readonly version: Pick<VersionRow, "id" | "certificateId">
+        readonly places: readonly Place[]
+        readonly rollout: RolloutRow
+      }[],
+    ): Promise<void> {
+      await queue.createAll(
+        tx,
+        issued.flatMap(({ version, places, rollout }) =>
+          places.map((place) => jobFor(version, place, rollout, systemActor.name)),
+        ),
+      )
+      await audit.append(
+        tx,
+        ...issued.map(({ version, places, rollout }) => createdEvent(version, places.length, rollout.id)),
+      )
     },
 
     /**
@@ -180,7 +205,7 @@ export const deploymentService = (deps: Deps) => {
         for (const place of own) {
           const newest = version ?? (await versions.newestOf(tx, certificateId, place.agentId))
           if (newest !== null) {
-            created.push(await add(tx, newest, place, rollout, requestedBy, ignoresWindows))
+            created.push(await queue.create(tx, jobFor(newest, place, rollout, requestedBy, ignoresWindows)))
           } else if (!asked.has(place.agentId)) {
             asked.add(place.agentId)
             // A job that waits for anybody's key waits for this agent's too, and so does one that failed and comes again.

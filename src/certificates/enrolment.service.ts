@@ -4,6 +4,7 @@
  */
 import { createHash, randomBytes } from "node:crypto"
 import { type Actor, actorName } from "../access/actor"
+import type { AuditService } from "../audit/audit.service"
 import type { Issued } from "../connectors/issuers/contract"
 import type { Tx } from "../db/db"
 import { newId } from "../db/ids"
@@ -14,9 +15,12 @@ import { nameKey } from "../pki/names"
 import { toPem } from "../pki/pem"
 import { isTerminal } from "./certificate.machine"
 import type { CertificateRow, CertificateStore } from "./certificate.store"
+import type { CertificateNews } from "./certificate-news"
 import { checkCsr, type IssuanceRules } from "./csr-rules"
+import type { DeploymentService } from "./deployment.service"
+import type { LifecycleService } from "./lifecycle.service"
 import { type OpenIssuer, type SigningDeps, type Subject, signingService } from "./signing.service"
-import type { VersionRow } from "./version.store"
+import type { VersionRow, VersionStore } from "./version.store"
 
 export type EnrolmentSource = "EST" | "SCEP" | "ACME"
 
@@ -68,6 +72,11 @@ export interface Enrolled {
 interface Deps extends SigningDeps {
   queue: Pick<JobQueue, "create" | "move">
   certificates: CertificateStore
+  versions: VersionStore
+  deployments: Pick<DeploymentService, "afterIssuance">
+  lifecycle: Pick<LifecycleService, "settle" | "afterJob" | "renewAtOf">
+  news: Pick<CertificateNews, "issued">
+  audit: Pick<AuditService, "append">
   /** Owner, team and policy of what nobody on this server asked for, made on first use. */
   ensureSystemRows: (tx: Tx) => Promise<{ ownerId: string; teamId: string; renewalPolicyId: string }>
   /** null: there is no such owner, or it has no team. */

@@ -3,6 +3,7 @@
  * waiting for its CSR; every other CA is called for a job that carries the intent.
  */
 import { type Actor, actorName } from "../access/actor"
+import type { AuditService } from "../audit/audit.service"
 import type { Issued } from "../connectors/issuers/contract"
 import type { Tx } from "../db/db"
 import { newId } from "../db/ids"
@@ -12,14 +13,25 @@ import type { JobQueue } from "../jobs/job-queue.service"
 import { type Csr, parseCsr } from "../pki/csr"
 import { isTerminal } from "./certificate.machine"
 import type { CertificateRow } from "./certificate.store"
+import type { CertificateNews } from "./certificate-news"
+import { csrLookup, type Found } from "./csr-lookup"
 import { checkCsr } from "./csr-rules"
+import type { DeploymentService } from "./deployment.service"
+import type { DueStore } from "./due.store"
+import type { LifecycleService } from "./lifecycle.service"
 import type { ServingStore } from "./serving.store"
 import { type CsrOutcome, type OpenIssuer, type SigningDeps, type Subject, signingService } from "./signing.service"
-import type { VersionRow } from "./version.store"
+import type { VersionRow, VersionStore } from "./version.store"
 
 interface Deps extends SigningDeps {
   queue: Pick<JobQueue, "create" | "move">
-  serving: Pick<ServingStore, "isMapped">
+  versions: VersionStore
+  deployments: Pick<DeploymentService, "afterIssuance">
+  lifecycle: Pick<LifecycleService, "settle" | "afterJob" | "renewAtOf">
+  news: Pick<CertificateNews, "issued">
+  audit: Pick<AuditService, "append">
+  serving: Pick<ServingStore, "isMapped" | "mappedAgents">
+  due: Pick<DueStore, "rows" | "rulesOf">
   onBackgroundError: (jobId: string, error: unknown) => void
 }
 
@@ -33,24 +45,29 @@ interface Submission {
 const isSameCsr = (storedPem: string | null, csr: Csr): boolean =>
   storedPem !== null && storedPem !== "" && parseCsr(storedPem).der.equals(csr.der)
 
+const missing = (id: string) => new AppError("not_found", `certificate ${id} does not exist`)
+
 export const issuanceService = (deps: Deps) => {
-  const { db, certificates, versions, serving, jobs, queue, lifecycle, audit, openIssuer } = deps
+  const { db, certificates, versions, serving, jobs, queue, lifecycle, audit } = deps
   const signing = signingService(deps)
   const { complete, fail, start, issueWithin, requestFor, subjectOf, versionOf } = signing
+  const lookUp = csrLookup(deps)
 
   const demandManaged = (certificate: CertificateRow | null, id: string): CertificateRow => {
-    if (certificate === null) throw new AppError("not_found", `certificate ${id} does not exist`)
+    if (certificate === null) throw missing(id)
     if (isTerminal(certificate.status))
       throw new AppError("invalid_state", `certificate ${id} is ${certificate.status}`)
     return certificate
   }
 
   /** Callers with an agent's own key get certificates of their own targets only. */
-  const demandMapped = async (query: Tx | typeof db.read, certificateId: string, agentId: string, actor: Actor) => {
-    if (actor.role === "agent" && !(await serving.isMapped(certificateId, agentId, query))) {
+  const demandMapped = (isMapped: boolean, certificateId: string, agentId: string, actor: Actor): void => {
+    if (actor.role === "agent" && !isMapped) {
       throw new AppError("not_found", `certificate ${certificateId} is not deployed to a target of agent ${agentId}`)
     }
   }
+  const demandStillMapped = async (tx: Tx, certificateId: string, agentId: string, actor: Actor): Promise<void> =>
+    demandMapped(await serving.isMapped(certificateId, agentId, tx), certificateId, agentId, actor)
 
   /** Signs in this process. null: the job was no longer waiting, and what was signed never left. */
   const signForJob = async (
@@ -67,15 +84,19 @@ export const issuanceService = (deps: Deps) => {
       await fail(job, error, "renewal_job_failed", actor)
       throw error
     }
-    return (await complete(job, version, actor)) === null ? null : "csr_signed"
+    return (await complete({ job, version, actor })) === null ? null : "csr_signed"
   }
 
   /** Answers for the CSR of a waiting job. null: the job was no longer waiting. */
-  const serveJob = async (subject: Subject, job: JobRow, submission: Submission): Promise<CsrOutcome | null> => {
+  const serveJob = async (
+    { subject, openIssuer }: Found,
+    job: JobRow,
+    submission: Submission,
+  ): Promise<CsrOutcome | null> => {
     const { csr, csrPem, agentId, actor } = submission
     let issuer: OpenIssuer
     try {
-      issuer = await openIssuer(subject.certificate.issuerId)
+      issuer = await openIssuer()
     } catch (error) {
       await fail(job, error, "renewal_job_failed", actor)
       throw error
@@ -99,7 +120,7 @@ export const issuanceService = (deps: Deps) => {
     const version = versionOf(subject, csr, csrPem, issued, agentId, null)
     await db.transaction(async (tx) => {
       const certificate = demandManaged(await certificates.lock(tx, id), id)
-      await demandMapped(tx, id, agentId, actor)
+      await demandStillMapped(tx, id, agentId, actor)
       // The same CSR twice at once: the first one to lock the certificate has stored it.
       const newest = await versions.newestOf(tx, id, agentId)
       if (newest !== null && isSameCsr(newest.csrPem, csr)) return
@@ -111,7 +132,7 @@ export const issuanceService = (deps: Deps) => {
         action: "certificate_issued",
         resourceType: "certificate",
         resourceId: id,
-        details: signing.completedDetails(version),
+        details: deps.completions.completedDetails(version),
       })
     })
     return "csr_signed"
@@ -122,7 +143,7 @@ export const issuanceService = (deps: Deps) => {
     db.transaction(async (tx) => {
       const { id } = subject.certificate
       demandManaged(await certificates.lock(tx, id), id)
-      await demandMapped(tx, id, agentId, actor)
+      await demandStillMapped(tx, id, agentId, actor)
       const job = await queue.create(tx, {
         type: (await versions.exists(tx, id)) ? "Renewal" : "Issuance",
         certificateId: id,
@@ -175,10 +196,11 @@ export const issuanceService = (deps: Deps) => {
     ): Promise<CsrOutcome> {
       // Whoever loses a race looks again: the winner has left either a version or another waiting job.
       for (let round = 0; round < 5; round += 1) {
-        const certificate = demandManaged(await certificates.get(certificateId), certificateId)
-        await demandMapped(db.read, certificateId, agentId, actor)
-        const subject = await subjectOf(certificate)
-        const job = await jobs.awaitingCsr(db.read, certificateId, agentId)
+        const found = await lookUp({ certificateId, agentId })
+        if (found === null) throw missing(certificateId)
+        const certificate = demandManaged(found.certificate, certificateId)
+        demandMapped(found.isMapped, certificateId, agentId, actor)
+        const { subject, job } = found
         let csr: Csr
         try {
           csr = parseCsr(csrPem)
@@ -188,7 +210,7 @@ export const issuanceService = (deps: Deps) => {
         }
         const submission: Submission = { csr, csrPem, agentId, actor }
         if (job !== null) {
-          const outcome = await serveJob(subject, job, submission)
+          const outcome = await serveJob(found, job, submission)
           if (outcome !== null) return outcome
           continue
         }
@@ -202,7 +224,7 @@ export const issuanceService = (deps: Deps) => {
             `profile ${certificate.certificateProfileId} requires an approved renewal`,
           )
         }
-        const issuer = await openIssuer(certificate.issuerId)
+        const issuer = await found.openIssuer()
         if (issuer.inProcess) return signDirectly(subject, issuer, submission)
         await openJobFor(subject, submission)
       }

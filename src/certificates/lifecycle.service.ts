@@ -15,7 +15,7 @@ import { type CertificateStatus, canMove, isTerminal } from "./certificate.machi
 import type { CertificateRow, CertificateStore } from "./certificate.store"
 import { renewalPoint, statusByDate } from "./renewal-point"
 import type { ServingStore } from "./serving.store"
-import type { VersionRow, VersionStore } from "./version.store"
+import type { VersionDates, VersionRow, VersionStore } from "./version.store"
 
 interface Deps {
   certificates: CertificateStore
@@ -42,11 +42,42 @@ export interface Known {
   readonly live?: readonly JobRow[]
 }
 
+/** A certificate of which a job has just stored a version, with all that tells what follows from it. */
+export interface JustIssued {
+  /** As it was locked. */
+  readonly certificate: CertificateRow
+  /** The newest version of each agent that serves it. */
+  readonly current: readonly Pick<VersionDates, "notAfter" | "renewAt">[]
+  /** Its jobs that are open or will be retried, without the one that ended. */
+  readonly live: readonly JobRow[]
+  readonly policy: Parameters<typeof statusByDate>[1] | null
+}
+
 /** What the dates are judged by when a certificate's policy is gone. */
 const fallbackPolicy = { autoRenew: true, alertThresholdsDays: [30, 14, 7, 0] }
 
 const goneFrom = (job: JobRow): string =>
   `the certificate no longer goes to ${isIssuing(job.type) ? `agent ${job.agentId}` : `target ${job.targetId}`}`
+
+/** A status that tells of a run, and is put right when that is over. */
+const endsWithItsRun = (status: CertificateStatus): boolean => status === "RenewalInProgress" || status === "Failed"
+
+const isBeingIssued = (live: readonly JobRow[]): boolean =>
+  live.some((job) => isIssuing(job.type) && job.status !== "AwaitingApproval")
+
+/** Expiry and renewal point of the current versions, of which the earliest counts; nothing where they are as they should be. */
+const datesBy = (
+  certificate: CertificateRow,
+  current: readonly Pick<VersionDates, "notAfter" | "renewAt">[],
+): Facts => {
+  const earliest = (dates: (Date | null)[]): Date | null =>
+    dates.reduce((least, date) => (date !== null && (least === null || date < least) ? date : least), null)
+  const expiresAt = earliest(current.map((version) => version.notAfter))
+  const renewAt = earliest(current.map((version) => version.renewAt))
+  const isSame =
+    expiresAt?.getTime() === certificate.expiresAt?.getTime() && renewAt?.getTime() === certificate.renewAt?.getTime()
+  return isSame ? {} : { expiresAt, renewAt }
+}
 
 export const lifecycleService = (deps: Deps) => {
   const { certificates, versions, serving, jobs, queue, rollouts, audit, clock } = deps
@@ -131,18 +162,10 @@ export const lifecycleService = (deps: Deps) => {
     }
   }
 
-  /** Expiry and renewal point of the current versions, of which the earliest counts; nothing where they are as they should be. */
   const changedDates = async (tx: Tx, certificate: CertificateRow, places?: readonly Place[]): Promise<Facts> => {
     const current = await currentVersions(tx, certificate.id, places)
     // Imported certificates have no version of ours: their dates stay.
-    if (current.length === 0) return {}
-    const earliest = (dates: (Date | null)[]): Date | null =>
-      dates.reduce((least, date) => (date !== null && (least === null || date < least) ? date : least), null)
-    const expiresAt = earliest(current.map((version) => version.notAfter))
-    const renewAt = earliest(current.map((version) => version.renewAt))
-    const isSame =
-      expiresAt?.getTime() === certificate.expiresAt?.getTime() && renewAt?.getTime() === certificate.renewAt?.getTime()
-    return isSame ? {} : { expiresAt, renewAt }
+    return current.length === 0 ? {} : datesBy(certificate, current)
   }
 
   /** Takes expiry and renewal point from the current versions. */
@@ -158,9 +181,8 @@ export const lifecycleService = (deps: Deps) => {
     certificate: CertificateRow,
     known?: readonly JobRow[],
   ): Promise<CertificateStatus> => {
-    const live = known?.filter((job) => isIssuing(job.type)) ?? (await jobs.liveIssuing(tx, certificate.id))
-    if (live.some((job) => job.status !== "AwaitingApproval")) return "RenewalInProgress"
-    if (certificate.status !== "RenewalInProgress" && certificate.status !== "Failed") return certificate.status
+    if (isBeingIssued(known ?? (await jobs.liveIssuing(tx, certificate.id)))) return "RenewalInProgress"
+    if (!endsWithItsRun(certificate.status)) return certificate.status
     const wasIssued = certificate.expiresAt !== null || (await versions.exists(tx, certificate.id))
     if (!wasIssued) return "Failed"
     const { policy } = await certificates.rules(tx, certificate)
@@ -228,6 +250,39 @@ export const lifecycleService = (deps: Deps) => {
       if (to !== locked.status) return moveTo(tx, locked, to, set)
       if (Object.keys(set).length > 0) await certificates.patch(tx, certificateId, set)
       return { ...locked, ...set }
+    },
+
+    /** `settle` after an issuance by a job, of several certificates: all of them, or an error. Returns the rows as they are then. */
+    async settleIssued(tx: Tx, issued: readonly JustIssued[]): Promise<CertificateRow[]> {
+      const now = clock.now()
+      const moves = issued.map(({ certificate, current, live, policy }) => {
+        const row = { ...certificate, ...datesBy(certificate, current), lastRenewalAt: now, updatedAt: now }
+        const byDate = () =>
+          endsWithItsRun(row.status) ? statusByDate(row, policy ?? fallbackPolicy, now) : row.status
+        const to = isBeingIssued(live) ? "RenewalInProgress" : byDate()
+        if (to !== row.status && !canMove(row.status, to)) {
+          throw new AppError("internal", `certificate ${row.id} cannot go from ${row.status} to ${to}`)
+        }
+        return { from: certificate.status, row: { ...row, status: to } }
+      })
+      const changed = await certificates.settleEach(
+        tx,
+        moves.map(({ from, row }) => ({ id: row.id, set: row, seen: { status: from } })),
+      )
+      if (changed < moves.length) throw new AppError("conflict", "a certificate has changed while it was locked")
+      await audit.append(
+        tx,
+        ...moves
+          .filter(({ from, row }) => from !== row.status)
+          .map(({ from, row }) => ({
+            actor: systemActor,
+            action: "certificate_status_changed",
+            resourceType: "certificate",
+            resourceId: row.id,
+            details: { from, to: row.status },
+          })),
+      )
+      return moves.map(({ row }) => row)
     },
 
     /** `settle`, and the roll-out of the job that changed brought forward. Returns the row where the job is an issuing one. */

@@ -118,6 +118,14 @@ export const servingStore = ({ t, read, dialect }: Db) => {
       .limit(1),
   )
 
+  const mappedAgentsOfGiven = hot(null, (query: Query) =>
+    query
+      .select({ certificateId: t.certificateTargets.certificateId, agentId: t.deploymentTargets.agentId })
+      .from(t.certificateTargets)
+      .innerJoin(t.deploymentTargets, eq(t.deploymentTargets.id, t.certificateTargets.targetId))
+      .where(and(inGiven(dialect, t.certificateTargets.certificateId, "ids"), isNull(t.deploymentTargets.retiredAt))),
+  )
+
   return {
     /**
      * Enabled targets that are not retired, of agents that are not retired and belong to the group of the certificate's renewal
@@ -182,6 +190,15 @@ export const servingStore = ({ t, read, dialect }: Db) => {
     /** Whether one of the agent's targets is mapped: what entitles it to the certificate. */
     async isMapped(certificateId: string, agentId: string, query: Query | Tx = read): Promise<boolean> {
       return (await mappedTo(query, { certificateId, agentId })).length > 0
+    },
+
+    /** The agents for whom `isMapped` holds, by certificate. */
+    async mappedAgents(certificateIds: readonly string[], query: Query | Tx = read): Promise<Map<string, Set<string>>> {
+      const mapped = new Map<string, Set<string>>()
+      for (const { certificateId, agentId } of await mappedAgentsOfGiven(query, { ids: idList(certificateIds) })) {
+        mapped.set(certificateId, (mapped.get(certificateId) ?? new Set()).add(agentId))
+      }
+      return mapped
     },
 
     async certificatesOfAgent(tx: Tx, agentId: string): Promise<string[]> {

@@ -3,10 +3,9 @@
  * intent (lease, CSR), so that what a dead server left behind can be reconciled; what it has signed is always stored.
  */
 import { type Actor, systemActor } from "../access/actor"
-import type { AuditService } from "../audit/audit.service"
 import type { Clock } from "../clock"
 import type { Issued, IssueRequest, Issuer, Ordered, OrderStatus } from "../connectors/issuers/contract"
-import type { Db, Tx } from "../db/db"
+import type { Db } from "../db/db"
 import { newId } from "../db/ids"
 import { AppError, messageOf } from "../errors"
 import type { IssuerGates } from "../issuers/issuer-gate"
@@ -16,12 +15,10 @@ import { parseCertificate } from "../pki/certificate"
 import { type Csr, parseCsr } from "../pki/csr"
 import { isTerminal } from "./certificate.machine"
 import type { CertificateRow, CertificateStore } from "./certificate.store"
-import type { CertificateNews } from "./certificate-news"
+import type { CompletionService } from "./completion.service"
 import { checkLifetime, type IssuanceRules, isShortLived } from "./csr-rules"
-import type { DeploymentService } from "./deployment.service"
 import type { LifecycleService } from "./lifecycle.service"
-import type { RevocationService } from "./revocation.service"
-import type { VersionRow, VersionStore } from "./version.store"
+import type { VersionRow } from "./version.store"
 
 /** An issuer ready to be asked. */
 export interface OpenIssuer {
@@ -33,20 +30,15 @@ export interface OpenIssuer {
 export interface SigningDeps {
   db: Pick<Db, "transaction" | "read">
   certificates: CertificateStore
-  versions: VersionStore
   jobs: JobStore
   queue: Pick<JobQueue, "move">
-  deployments: Pick<DeploymentService, "afterIssuance">
-  lifecycle: Pick<LifecycleService, "settle" | "afterJob" | "renewAtOf" | "places">
-  news: Pick<CertificateNews, "issued">
-  revocations: Pick<RevocationService, "revokeLate">
-  audit: Pick<AuditService, "append">
+  lifecycle: Pick<LifecycleService, "afterJob" | "renewAtOf">
+  completions: Pick<CompletionService, "complete" | "completedDetails">
   openIssuer: (issuerId: string) => Promise<OpenIssuer>
   gates: Pick<IssuerGates, "ask" | "demandOpen">
   clock: Clock
   /** Identifies this server in leases. */
   serverId: string
-  keygenMode: "agent" | "server"
   /** How long a caller waits for the CA before it is told that the answer comes later, in milliseconds. */
   answerWithinMs?: number
   onBackgroundError: (jobId: string, error: unknown) => void
@@ -73,6 +65,17 @@ export interface Subject {
   readonly needsApproval: boolean
 }
 
+export const subjectBy = (
+  certificate: CertificateRow,
+  { policy, profile }: Awaited<ReturnType<CertificateStore["rules"]>>,
+): Subject => ({
+  certificate,
+  rules: { commonName: certificate.commonName, sans: certificate.sans, profile },
+  windowDays: policy?.renewalWindowDays ?? 30,
+  attempts: Math.max(1, policy?.maxRetries ?? 3),
+  needsApproval: profile?.requiresApproval === true,
+})
+
 const asOrdered = (result: Issued | Ordered): Ordered | null => ("certPem" in result ? null : result)
 
 const normalChain = (certPem: string, chainPem: string): string =>
@@ -82,35 +85,13 @@ const normalChain = (certPem: string, chainPem: string): string =>
     .join("\n")}\n`
 
 export const signingService = (deps: SigningDeps) => {
-  const {
-    db,
-    certificates,
-    versions,
-    jobs,
-    queue,
-    deployments,
-    lifecycle,
-    news,
-    revocations,
-    audit,
-    openIssuer,
-    gates,
-    clock,
-    answerWithinMs = 20_000,
-  } = deps
+  const { db, certificates, jobs, queue, lifecycle, openIssuer, gates, clock, answerWithinMs = 20_000 } = deps
+  const { complete } = deps.completions
   /** Jobs whose CA call runs in this process: their leases are renewed. */
   const inHand = new Set<string>()
 
-  const subjectOf = async (certificate: CertificateRow): Promise<Subject> => {
-    const { policy, profile } = await certificates.rules(db.read, certificate)
-    return {
-      certificate,
-      rules: { commonName: certificate.commonName, sans: certificate.sans, profile },
-      windowDays: policy?.renewalWindowDays ?? 30,
-      attempts: Math.max(1, policy?.maxRetries ?? 3),
-      needsApproval: profile?.requiresApproval === true,
-    }
-  }
+  const subjectOf = async (certificate: CertificateRow): Promise<Subject> =>
+    subjectBy(certificate, await certificates.rules(db.read, certificate))
 
   const requestFor = ({ certificate, rules }: Subject, csrPem: string, idempotencyKey: string): IssueRequest => ({
     csrPem,
@@ -159,82 +140,6 @@ export const signingService = (deps: SigningDeps) => {
       createdAt,
     }
   }
-
-  const completedDetails = (version: VersionRow) => ({
-    version_id: version.id,
-    serial: version.serialNumber,
-    not_after: version.notAfter.toISOString(),
-    agent_id: version.agentId,
-    keygen_mode: deps.keygenMode,
-  })
-
-  /**
-   * What a CA signed for a job that was cancelled, or given to another server, meanwhile. It is recorded, and goes nowhere: no
-   * agent is said to hold its key, or the certificate would count as renewed while the old one is still in place.
-   */
-  const storeLate = async (
-    tx: Tx,
-    job: JobRow,
-    certificate: CertificateRow,
-    version: VersionRow,
-    actor: Actor,
-  ): Promise<void> => {
-    // Two servers may ask about the same order: the other one has stored it.
-    if (!(await versions.insertNew(tx, { ...version, agentId: null }))) return
-    await audit.append(tx, {
-      actor,
-      action: "certificate_issued",
-      resourceType: "certificate",
-      resourceId: version.certificateId,
-      details: { ...completedDetails(version), agent_id: null, job_id: job.id, came_too_late: true },
-    })
-    await revocations.revokeLate(tx, certificate, version)
-    await news.issued(tx, (await lifecycle.settle(tx, version.certificateId)) ?? certificate)
-  }
-
-  /** Ends a job with its version. null when the job was taken from us meanwhile. */
-  const complete = (job: JobRow, version: VersionRow, actor: Actor): Promise<JobRow | null> =>
-    db.transaction(async (tx) => {
-      const certificate = await certificates.lock(tx, version.certificateId)
-      if (certificate === null) return null
-      const before = await jobs.liveOfCertificate(tx, certificate.id)
-      if (
-        !before.some(({ id, status, attempts }) => id === job.id && status === job.status && attempts === job.attempts)
-      ) {
-        if (job.status === "Running") await storeLate(tx, job, certificate, version, actor)
-        return null
-      }
-      // Before the job, which refers to it.
-      const versionId = await versions.insertOrAdopt(tx, version)
-      const moved = await queue.move(tx, job, "Completed", {
-        actor,
-        action: "renewal_job_completed",
-        details: completedDetails(version),
-        // A job that never ran has used its first attempt all the same.
-        set: { lastError: null, attempts: Math.max(job.attempts, 1), agentId: version.agentId, versionId },
-      })
-      // Whoever moves it holds the certificate.
-      if (moved === null) throw new AppError("conflict", `job ${job.id} has changed while its certificate was locked`)
-      if (job.status === "AwaitingCSR") {
-        await audit.append(tx, {
-          actor,
-          action: "csr_submitted",
-          resourceType: "certificate",
-          resourceId: version.certificateId,
-          details: { agent_id: version.agentId, key_algorithm: version.keyAlgorithm, key_size: version.keySize },
-        })
-      }
-      const isManaged = !isTerminal(certificate.status)
-      const live = before.filter(({ id }) => id !== job.id)
-      const places = await lifecycle.places(certificate.id, tx)
-      const stored = { ...version, id: versionId }
-      const goesOn = isManaged && (await deployments.afterIssuance(tx, stored, job.rolloutId, { places, live }))
-      const ended = goesOn ? { ...moved, rolloutId: null } : moved
-      const known = { certificate, places, live }
-      const settled = await lifecycle.afterJob(tx, ended, isManaged ? "by a job" : null, known)
-      await news.issued(tx, settled ?? certificate)
-      return moved
-    })
 
   /** Ends a job with the reason, unless it was taken from us meanwhile. */
   const fail = (job: JobRow, error: unknown, action: string, actor: Actor): Promise<void> =>
@@ -292,7 +197,7 @@ export const signingService = (deps: SigningDeps) => {
       if (asOrdered(result) !== null) return
       const store = async () => {
         const version = versionOf(subject, csr, csrPem, result as Issued, running.agentId, sealedKey)
-        await surely(() => complete(running, version, actor))
+        await surely(() => complete({ job: running, version, actor }))
       }
       store().catch((error: unknown) => deps.onBackgroundError(running.id, error))
     }
@@ -315,7 +220,7 @@ export const signingService = (deps: SigningDeps) => {
       // Where writing fails for good, the job is left to its lease: it has not failed, and is not done.
       if ("pemChain" in done) {
         const version = done
-        await surely(() => complete(running, version, actor))
+        await surely(() => complete({ job: running, version, actor }))
         return "csr_signed"
       }
       const { orderId } = done
@@ -407,7 +312,7 @@ export const signingService = (deps: SigningDeps) => {
       } catch (error) {
         return fail(job, error, "renewal_job_failed", systemActor)
       }
-      return surely(() => complete(job, version, systemActor))
+      return surely(() => complete({ job, version, actor: systemActor }))
     }
     const now = clock.now()
     const waitedMs = now.getTime() - job.statusSince.getTime()
@@ -424,7 +329,6 @@ export const signingService = (deps: SigningDeps) => {
     subjectOf,
     requestFor,
     versionOf,
-    completedDetails,
     complete,
     fail,
     start,

@@ -139,6 +139,9 @@ export const versionStore = ({ t, read, dialect }: Db) => {
     /** False when the same X.509 is stored already. */
     insertNew,
 
+    /** How many were stored: not those of an X.509 that is stored already. */
+    insertAll: (tx: Tx, versions: readonly NewVersion[]): Promise<number> => insertRows(tx, versions),
+
     /**
      * Stores a version and returns its id. A CA that knows idempotency keys answers with the X.509 it has signed before, which
      * may have been stored as nobody's when it came too late: then the agent that waited for it takes it over.

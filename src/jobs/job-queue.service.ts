@@ -42,7 +42,28 @@ export interface MoveOptions {
   onlyUnheld?: boolean
 }
 
+/** A job that an agent's certificate ends. */
+export interface CompletedJob {
+  readonly job: JobRow
+  readonly actor: Actor
+  readonly action: string
+  readonly details: Record<string, unknown>
+  readonly set: Pick<JobRow, "agentId" | "versionId">
+}
+
 export const jobQueueService = ({ db, jobs, audit, clock, onMoved }: Deps) => {
+  const demandMove = (job: Pick<JobRow, "id" | "status">, to: JobStatus): void => {
+    if (!canMove(job.status, to)) throw new AppError("internal", `job ${job.id} cannot go from ${job.status} to ${to}`)
+  }
+
+  const eventOf = (moved: JobRow, from: JobStatus, { actor, action, details }: Omit<MoveOptions, "set">) => ({
+    actor,
+    action,
+    resourceType: "job",
+    resourceId: moved.id,
+    details: { job_type: moved.type, certificate_id: moved.certificateId, from, to: moved.status, ...details },
+  })
+
   const announce = (tx: Tx, job: JobRow) => {
     if (job.status === "Pending" && (isIssuing(job.type) || job.agentId === null)) {
       db.signal(tx, jobSignals.processor)
@@ -93,8 +114,7 @@ export const jobQueueService = ({ db, jobs, audit, clock, onMoved }: Deps) => {
       to: JobStatus,
       { actor, action, details, set, onlyUnheld }: MoveOptions,
     ): Promise<JobRow | null> {
-      if (!canMove(job.status, to))
-        throw new AppError("internal", `job ${job.id} cannot go from ${job.status} to ${to}`)
+      demandMove(job, to)
       const now = clock.now()
       const ended = to === "Completed" || to === "Failed" || to === "Cancelled"
       const columns: Partial<NewJob> = {
@@ -109,16 +129,42 @@ export const jobQueueService = ({ db, jobs, audit, clock, onMoved }: Deps) => {
       }
       const moved = await jobs.compareAndSet(tx, job, columns, { onlyUnheld })
       if (moved === null) return null
-      await audit.append(tx, {
-        actor,
-        action,
-        resourceType: "job",
-        resourceId: job.id,
-        details: { job_type: moved.type, certificate_id: moved.certificateId, from: job.status, to, ...details },
-      })
+      await audit.append(tx, eventOf(moved, job.status, { actor, action, details }))
       announce(tx, moved)
       await onMoved?.(tx, moved, { from: job.status, actor })
       return moved
+    },
+
+    /** `move` to Completed, of several, in their order: all of them, or an error. */
+    async completeAll(tx: Tx, ended: readonly CompletedJob[]): Promise<JobRow[]> {
+      const now = clock.now()
+      const moves = ended.map(({ job, set, ...how }) => {
+        demandMove(job, "Completed")
+        const row: JobRow = {
+          ...job,
+          ...set,
+          status: "Completed",
+          // One that never ran has used its first attempt all the same.
+          attempts: Math.max(job.attempts, 1),
+          lastError: null,
+          hold: null,
+          statusSince: now,
+          completedAt: now,
+          leaseUntil: null,
+          leaseHolder: null,
+        }
+        return { row, from: job.status, seen: { status: job.status, attempts: job.attempts }, how }
+      })
+      const changed = await jobs.changeEach(
+        tx,
+        moves.map(({ row, seen }) => ({ id: row.id, set: row, seen })),
+      )
+      if (changed < moves.length) throw new AppError("conflict", "a job has changed while its certificate was locked")
+      for (const { row, from, how } of moves) {
+        await audit.append(tx, eventOf(row, from, how))
+        await onMoved?.(tx, row, { from, actor: how.actor })
+      }
+      return moves.map(({ row }) => row)
     },
 
     /** Takes the hold off a waiting job. */

@@ -1,12 +1,14 @@
 /** SQL of jobs. Every change of state is compare-and-set on the state it starts from. */
 import { and, asc, count, eq, getTableColumns, inArray, isNotNull, isNull, lt, or, type SQL, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
+import { idList, inGiven } from "../db/given-ids"
 import { hot, hotInsert, hotInsertIds, hotUpdate, hotUpdateCount } from "../db/hot"
 import { listing, type Slice, type TextFilter } from "../db/listing"
 import { forUpdate } from "../db/locking"
 import { rowCounts } from "../db/row-counts"
 import type { Tables } from "../db/tables/tables"
 import { equalities, unindexed } from "../db/unindexed"
+import { updateEach } from "../db/update-each"
 import { issuingTypes, type JobStatus, type JobType, openStatuses } from "./job.machine"
 import { waitingWorkStore } from "./waiting-work.store"
 
@@ -63,6 +65,9 @@ export const jobStore = ({ t, read, scan, dialect }: Db) => {
   const liveOf = hot("live_jobs_of_certificate", (query: Query) =>
     jobsWhere(query, and(ofGiven, isLive)).orderBy(...oldestFirst),
   )
+  const liveOfGiven = hot(null, (query: Query) =>
+    jobsWhere(query, and(inGiven(dialect, t.jobs.certificateId, "ids"), isLive)).orderBy(...oldestFirst),
+  )
   const liveIssuingOfOne = hot("live_issuing_jobs_of_certificate", (query: Query) =>
     jobsWhere(query, and(ofGiven, isIssuing, isLive)).orderBy(...oldestFirst),
   )
@@ -95,6 +100,21 @@ export const jobStore = ({ t, read, scan, dialect }: Db) => {
   )
   const changeSeen = hotUpdate("change_job", t.jobs, isAsSeen)
   const changeAny = hotUpdateCount("patch_job", t.jobs, eq(t.jobs.id, sql.placeholder("id")), t.jobs.id)
+  const changeEach = updateEach(t.jobs, {
+    set: [
+      "agentId",
+      "status",
+      "attempts",
+      "lastError",
+      "versionId",
+      "hold",
+      "statusSince",
+      "leaseUntil",
+      "leaseHolder",
+      "completedAt",
+    ],
+    seen: ["status", "attempts"],
+  })
   const changeUnheld = hotUpdate("change_unheld_job", t.jobs, and(isAsSeen, isNull(t.jobs.hold)))
 
   return {
@@ -146,6 +166,9 @@ export const jobStore = ({ t, read, scan, dialect }: Db) => {
       return (await change(tx, set, { id, status, attempts }))[0] ?? null
     },
 
+    /** `compareAndSet` of several, each to values of its own; answers how many were as they were seen. */
+    changeEach,
+
     /** Reads the job and holds it until the transaction ends. Its certificate is locked first. */
     async lock(tx: Tx, id: string): Promise<JobRow | null> {
       return (await lockedById(tx, { id }))[0] ?? null
@@ -162,6 +185,10 @@ export const jobStore = ({ t, read, scan, dialect }: Db) => {
     /** Open jobs of a certificate, and those that failed and will be retried. */
     liveOfCertificate: (query: Tx | Query, certificateId: string): Promise<JobRow[]> =>
       liveOf(query, { certificateId }),
+
+    /** `liveOfCertificate` of several. */
+    liveOfAll: (query: Tx | Query, certificateIds: readonly string[]): Promise<JobRow[]> =>
+      liveOfGiven(query, { ids: idList(certificateIds) }),
 
     openOfAgent: (tx: Tx | Query, agentId: string) =>
       tx

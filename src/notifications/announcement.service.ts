@@ -20,7 +20,7 @@ import type { NotificationService } from "./notification.service"
 import type { CertificateFacts, NotificationStore } from "./notification.store"
 
 interface Deps {
-  notifications: Pick<NotificationStore, "facts" | "since" | "lastIssuedAt">
+  notifications: Pick<NotificationStore, "facts" | "factsOfAll" | "since" | "lastIssuedAt">
   notify: NotificationService["notify"]
   clock: Clock
   /** Base of links, without a trailing slash. */
@@ -94,11 +94,22 @@ export const announcementService = ({ notifications, notify, clock, publicUrl }:
   }
 
   return {
-    /** A renewal has stored its last version: every agent of the certificate has the new one. */
-    async renewalSucceeded(tx: Tx, certificateId: string): Promise<void> {
-      const facts = await about(tx, certificateId)
-      if (facts === null) return
-      await notify(tx, { type: "RenewalSuccess", certificateId, message: renewalSuccessMessage(facts), facts })
+    /** The renewal of each has stored its last version: every agent of the certificate has the new one. */
+    async renewalsSucceeded(tx: Tx, certificateIds: readonly string[]): Promise<void> {
+      if (certificateIds.length === 0) return
+      const now = clock.now()
+      const found = await notifications.factsOfAll(tx, certificateIds)
+      await notify(
+        tx,
+        ...found
+          .filter(({ tags }) => tags.demo !== "true")
+          .map((facts) => ({
+            type: "RenewalSuccess" as const,
+            certificateId: facts.id,
+            message: renewalSuccessMessage({ ...facts, now, publicUrl }),
+            facts,
+          })),
+      )
     },
 
     /**

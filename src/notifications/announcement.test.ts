@@ -71,7 +71,7 @@ onEachDialect("announcements", (openDb) => {
     const { announce, rows } = setUp(db)
     const dates = { expiresAt: from(90 * dayMs), renewAt: from(60 * dayMs) }
     await insertCertificate(db, { id: "mc-1", commonName: "shop.example", ...dates })
-    await announce((say, tx) => say.renewalSucceeded(tx, "mc-1"))
+    await announce((say, tx) => say.renewalsSucceeded(tx, ["mc-1"]))
     await announce((say, tx) => say.deploymentSucceeded(tx, "mc-1", { targetName: "web-1" }))
     await announce((say, tx) => say.deploymentFailed(tx, "mc-1", { targetName: "web-2", reason: "nginx -t failed" }))
     await announce((say, tx) => say.revoked(tx, "mc-1", { reason: "keyCompromise", actor: "ada" }))
@@ -139,7 +139,7 @@ onEachDialect("announcements", (openDb) => {
     const { announce, rows } = setUp(db)
     await insertCertificate(db, { id: "mc-demo", tags: { demo: "true" } })
     for (const id of ["mc-demo", "mc-none"]) {
-      await announce((say, tx) => say.renewalSucceeded(tx, id))
+      await announce((say, tx) => say.renewalsSucceeded(tx, [id]))
       await announce((say, tx) => say.renewalFailed(tx, id, { reason: "x" }))
       await announce((say, tx) => say.revoked(tx, id, { reason: "unspecified", actor: "ada" }))
     }

@@ -13,7 +13,7 @@ import type { DueNotification, LaneChannels, NotificationRow, NotificationStore 
 
 interface Deps {
   db: Pick<Db, "transaction">
-  notifications: Pick<NotificationStore, "pending" | "toRetry" | "replace">
+  notifications: Pick<NotificationStore, "pending" | "toRetry" | "replace" | "closeAll">
   notifiers: ReadonlyMap<Channel, Notifier>
   clock: Clock
   onRowError: (notificationId: string, error: unknown) => void
@@ -29,6 +29,8 @@ export interface DeliveryLane {
 }
 
 const mostRows = 1000
+/** Of a channel that is not configured: there is nothing to wait for, so they share transactions. */
+const closedAtOnce = 100
 /** Deliveries of one channel under way at once. */
 const concurrency = 4
 /** Longer than any delivery may take, and than the clocks of two servers may differ. */
@@ -79,22 +81,30 @@ export const deliveryService = ({ db, notifications, notifiers, clock, onRowErro
     let quietUntil: Date | null = null
     const isQuiet = () => quietUntil !== null && clock.now() < quietUntil
 
-    const handle = async (due: DueNotification): Promise<void> => {
-      if (notifier === null) {
-        await replace(due.row, { status: "sent", error: "no notifier configured", nextRetryAt: null })
-        return
-      }
+    const handle = async (due: DueNotification, notifier: Notifier): Promise<void> => {
       const until = await deliver(due, notifier)
       if (until !== null) quietUntil = until
     }
 
+    const close = async (rows: readonly DueNotification[], signal: AbortSignal): Promise<void> => {
+      for (const [status, some] of Map.groupBy(rows, ({ row }) => row.status)) {
+        if (!canMove(status, "sent")) throw new AppError("internal", `a notification cannot go from ${status} to sent`)
+        const ids = some.map(({ row }) => row.id)
+        for (let at = 0; at < ids.length && !signal.aborted; at += closedAtOnce) {
+          const piece = ids.slice(at, at + closedAtOnce)
+          await db.transaction((tx) => notifications.closeAll(tx, piece, status, "no notifier configured"))
+        }
+      }
+    }
+
     const run = async (rows: readonly DueNotification[], signal: AbortSignal): Promise<void> => {
+      if (notifier === null) return close(rows, signal)
       const waiting = [...rows]
       // A delivery under way is never cut short: it would be sent, and sent again.
       const worker = async (): Promise<void> => {
         for (let due = waiting.shift(); due !== undefined && !signal.aborted && !isQuiet(); due = waiting.shift()) {
           const { id } = due.row
-          await handle(due).catch((error: unknown) => onRowError(id, error))
+          await handle(due, notifier).catch((error: unknown) => onRowError(id, error))
         }
       }
       await Promise.all(Array.from({ length: concurrency }, worker))

@@ -61,38 +61,49 @@ export const notificationService = ({ db, notifications, audit, clock }: Deps) =
       if (to === "pending") db.signal(tx, notificationTopic, row.channel)
     })
 
+  const rowsFor = (
+    notification: Omit<NewNotification, "facts">,
+    facts: NewNotification["facts"] | null,
+  ): NotificationRow[] => {
+    const { type, certificateId, message, channels = usualChannels(type), covered } = notification
+    const owner = facts ? facts.ownerEmail || facts.ownerId : null
+    return channels.flatMap((channel): NotificationRow[] => {
+      const recipient = channel === "Email" ? owner : channel
+      if (recipient === null) return []
+      return [
+        {
+          id: newId("notif-"),
+          type,
+          certificateId,
+          channel,
+          recipient,
+          message: tagged(message, { type, severity: notification.severity, threshold: notification.threshold }),
+          status: covered === undefined ? "pending" : "sent",
+          sentAt: null,
+          error: covered ?? null,
+          retryCount: 0,
+          nextRetryAt: null,
+          lastError: null,
+          createdAt: clock.now(),
+        },
+      ]
+    })
+  }
+
   return {
     /**
-     * Writes one pending row per channel in the caller's transaction; delivery begins when it has committed. E-mail goes to the
+     * Writes one pending row per channel of each in the caller's transaction; delivery begins when it has committed. E-mail goes to the
      * owner of the certificate: to the owner's id where there is no address, so that the delivery fails where it is seen.
      */
-    async notify(tx: Tx, notification: NewNotification): Promise<void> {
-      const { type, certificateId, message, channels = usualChannels(type), covered } = notification
-      const facts = notification.facts ?? (certificateId === null ? null : await notifications.facts(tx, certificateId))
-      const owner = facts === null ? null : facts.ownerEmail || facts.ownerId
-      const rows = channels.flatMap((channel): NotificationRow[] => {
-        const recipient = channel === "Email" ? owner : channel
-        if (recipient === null) return []
-        return [
-          {
-            id: newId("notif-"),
-            type,
-            certificateId,
-            channel,
-            recipient,
-            message: tagged(message, { type, severity: notification.severity, threshold: notification.threshold }),
-            status: covered === undefined ? "pending" : "sent",
-            sentAt: null,
-            error: covered ?? null,
-            retryCount: 0,
-            nextRetryAt: null,
-            lastError: null,
-            createdAt: clock.now(),
-          },
-        ]
-      })
+    async notify(tx: Tx, ...added: readonly NewNotification[]): Promise<void> {
+      const rows: NotificationRow[] = []
+      for (const { facts, ...notification } of added) {
+        const { certificateId } = notification
+        const known = facts ?? (certificateId === null ? null : await notifications.facts(tx, certificateId))
+        rows.push(...rowsFor(notification, known))
+      }
       await notifications.insert(tx, rows)
-      if (rows.length > 0 && covered === undefined) db.signal(tx, notificationTopic)
+      if (rows.some(({ status }) => status === "pending")) db.signal(tx, notificationTopic)
     },
 
     async list(filter: NotificationFilter, slice: Slice) {

@@ -17,7 +17,8 @@ import {
   sql,
 } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
-import { hot, hotInsertCount } from "../db/hot"
+import { idList, inGiven } from "../db/given-ids"
+import { hot, hotInsertCount, hotUpdateCount } from "../db/hot"
 import { listing, type Slice, type TextFilter } from "../db/listing"
 import { forUpdate } from "../db/locking"
 import { rowCounts } from "../db/row-counts"
@@ -106,7 +107,7 @@ export const notificationStore = ({ t, read, scan, dialect }: Db) => {
         : notInArray(notifications.channel, [...lane.except])
 
   // With every event in a certificate's life.
-  const factsOf = hot("facts_for_notifications", (query: Query) =>
+  const factsWhere = (query: Query, whose: SQL) =>
     query
       .select({
         id: certificates.id,
@@ -124,10 +125,40 @@ export const notificationStore = ({ t, read, scan, dialect }: Db) => {
       .from(certificates)
       .innerJoin(owners, eq(owners.id, certificates.ownerId))
       .innerJoin(renewalPolicies, eq(renewalPolicies.id, certificates.renewalPolicyId))
-      .where(eq(certificates.id, sql.placeholder("certificateId"))),
+      .where(whose)
+  const factsOf = hot("facts_for_notifications", (query: Query) =>
+    factsWhere(query, eq(certificates.id, sql.placeholder("certificateId"))),
   )
+  const factsOfGiven = hot(null, (query: Query) => factsWhere(query, inGiven(dialect, certificates.id, "ids")))
 
   const insertRows = hotInsertCount("insert_notifications", notifications, notifications.id)
+
+  const isAsSeen = and(
+    eq(notifications.id, sql.placeholder("id")),
+    eq(unindexed(notifications.status), sql.placeholder("status")),
+    eq(notifications.retryCount, sql.placeholder("retryCount")),
+  )
+  const replaceUndated = hotUpdateCount(
+    "replace_undated_notification",
+    notifications,
+    and(isAsSeen, isNull(notifications.nextRetryAt)),
+    notifications.id,
+  )
+  const replaceDated = hotUpdateCount(
+    "replace_dated_notification",
+    notifications,
+    and(isAsSeen, sql`${notifications.nextRetryAt} = ${sql.placeholder("due")}`),
+    notifications.id,
+  )
+  const closeGiven = hotUpdateCount(
+    null,
+    notifications,
+    and(
+      inGiven(dialect, notifications.id, "ids"),
+      sql`${unindexed(notifications.status)} = ${sql.placeholder("from")}`,
+    ),
+    notifications.id,
+  )
 
   return {
     /** Last sent first, never sent last, then newest first. */
@@ -200,22 +231,15 @@ export const notificationStore = ({ t, read, scan, dialect }: Db) => {
 
     /** Changes a row only if it still is as it was seen; false when somebody else was quicker. */
     async replace(tx: Tx, seen: NotificationRow, patch: Partial<NotificationRow>): Promise<boolean> {
-      const changed = await tx
-        .update(notifications)
-        .set(patch)
-        .where(
-          and(
-            eq(notifications.id, seen.id),
-            eq(notifications.status, seen.status),
-            eq(notifications.retryCount, seen.retryCount),
-            seen.nextRetryAt === null
-              ? isNull(notifications.nextRetryAt)
-              : eq(notifications.nextRetryAt, seen.nextRetryAt),
-          ),
-        )
-        .returning({ id: notifications.id })
-      return changed.length > 0
+      const { id, status, retryCount, nextRetryAt } = seen
+      const due = nextRetryAt === null ? null : notifications.nextRetryAt.mapToDriverValue(nextRetryAt)
+      const replaceSeen = nextRetryAt === null ? replaceUndated : replaceDated
+      return (await replaceSeen(tx, patch, { id, status, retryCount, due })) > 0
     },
+
+    /** Marks as sent those that are still `from`, with the reason why they went nowhere; answers how many they were. */
+    closeAll: (tx: Tx, ids: readonly string[], from: NotificationStatus, error: string): Promise<number> =>
+      closeGiven(tx, { status: "sent", error, nextRetryAt: null }, { ids: idList(ids), from }),
 
     /** Its id where the target is gone. */
     async targetName(tx: Tx, id: string): Promise<string> {
@@ -231,6 +255,10 @@ export const notificationStore = ({ t, read, scan, dialect }: Db) => {
       const rows = await factsOf(query, { certificateId })
       return rows[0] ?? null
     },
+
+    /** `facts` of several. */
+    factsOfAll: (query: Query | Tx, certificateIds: readonly string[]): Promise<CertificateFacts[]> =>
+      factsOfGiven(query, { ids: idList(certificateIds) }),
 
     /** When the certificate was last issued; null when never. */
     async lastIssuedAt(query: Query | Tx, certificateId: string): Promise<Date | null> {

@@ -1,6 +1,7 @@
 /** SQL of policy rules and their violations. */
 import { and, asc, count, desc, eq, gt, inArray, type SQL, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
+import { idList, inGiven } from "../db/given-ids"
 import { hot } from "../db/hot"
 import { listing, type Slice, type TextFilter } from "../db/listing"
 import { forUpdate, keepUndeleted } from "../db/locking"
@@ -17,7 +18,7 @@ export interface ViolationFilter extends TextFilter {
 /** Rows per INSERT: six parameters each, below SQLite's 32,766. */
 const insertChunk = 1000
 
-export const policyStore = ({ t, read, scan, skipLocked }: Db) => {
+export const policyStore = ({ t, read, scan, skipLocked, dialect }: Db) => {
   const { policyRules: rules, policyViolations: violations, certificates, certificateVersions: versions } = t
 
   const counts = rowCounts({ t, read })
@@ -57,11 +58,28 @@ export const policyStore = ({ t, read, scan, skipLocked }: Db) => {
       .orderBy(desc(versions.createdAt), desc(versions.id))
       .limit(1),
   )
+  const newestOfGiven = hot(null, (query: Query | Tx) => {
+    const { certificateId, notBefore, notAfter, createdAt, id } = versions
+    const rank = sql<number>`row_number() over (partition by ${certificateId} order by ${createdAt} desc, ${id} desc)`
+    const ranked = query
+      .select({ certificateId, notBefore, notAfter, rank: rank.as("rank") })
+      .from(versions)
+      .where(inGiven(dialect, certificateId, "ids"))
+      .as("ranked")
+    return query.select().from(ranked).where(eq(ranked.rank, 1))
+  })
   const violationsOfOne = hot("violations_of_certificate", (query: Query | Tx) =>
     query
       .select()
       .from(violations)
       .where(eq(violations.certificateId, sql.placeholder("id"))),
+  )
+
+  const violationsOfGiven = hot(null, (query: Query | Tx) =>
+    query
+      .select()
+      .from(violations)
+      .where(inGiven(dialect, violations.certificateId, "ids")),
   )
 
   /** Removes some of the violations that match; returns how many. */
@@ -125,24 +143,14 @@ export const policyStore = ({ t, read, scan, skipLocked }: Db) => {
       if (only !== undefined && certificateIds.length === 1) {
         return new Map((await newestOfOne(query, { id: only })).map((newest) => [only, newest]))
       }
-      const { certificateId, notBefore, notAfter, createdAt, id } = versions
-      const rank = sql<number>`row_number() over (partition by ${certificateId} order by ${createdAt} desc, ${id} desc)`
-      const ranked = query
-        .select({ certificateId, notBefore, notAfter, rank: rank.as("rank") })
-        .from(versions)
-        .where(inArray(certificateId, [...certificateIds]))
-        .as("ranked")
-      const rows = await query.select().from(ranked).where(eq(ranked.rank, 1))
+      const rows = await newestOfGiven(query, { ids: idList(certificateIds) })
       return new Map(rows.map((row) => [row.certificateId, { notBefore: row.notBefore, notAfter: row.notAfter }]))
     },
 
     violationsOf: (query: Query | Tx, certificateIds: readonly string[]): Promise<ViolationRow[]> =>
       certificateIds.length === 1
         ? violationsOfOne(query, { id: certificateIds[0] })
-        : query
-            .select()
-            .from(violations)
-            .where(inArray(violations.certificateId, [...certificateIds])),
+        : violationsOfGiven(query, { ids: idList(certificateIds) }),
 
     /** Newest first. */
     violations: (filter: ViolationFilter, slice: Slice) =>

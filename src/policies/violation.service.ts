@@ -167,8 +167,8 @@ export const violationService = ({ db, policies, audit, clock, onViolated, onRow
     onCertificateChanged: async (tx: Tx, certificateId: string): Promise<void> =>
       settle(tx, await policies.subjects(tx, [certificateId])),
 
-    /** `onCertificateChanged`, of a caller that has the certificate as it is now. */
-    judge: (tx: Tx, certificate: SubjectRow): Promise<void> => settle(tx, [certificate]),
+    /** `onCertificateChanged`, of a caller that has the certificates as they are now. */
+    judge: (tx: Tx, certificates: readonly SubjectRow[]): Promise<void> => settle(tx, certificates),
 
     /** Removes all violations of a rule, in steps. */
     clear: (ruleId: string): Promise<void> => repeatedly((tx) => policies.dropViolationsOf(tx, ruleId, dropSize)),

@@ -23,11 +23,22 @@ export const rolloutStore = ({ t, read, dialect }: Db) => {
       // In the words of the index of those that run.
       .where(and(inGiven(dialect, t.rollouts.certificateId, "ids"), sql`${t.rollouts.state} = 'running'`)),
   )
+  const byIds = hot(null, (query: Query) =>
+    query
+      .select()
+      .from(t.rollouts)
+      .where(inGiven(dialect, t.rollouts.id, "ids")),
+  )
   const insertRows = hotInsertCount("insert_rollouts", t.rollouts, t.rollouts.id)
 
   return {
     async get(query: Tx | Query, id: string): Promise<RolloutRow | null> {
       return (await byId(query, { id }))[0] ?? null
+    },
+
+    /** By id. */
+    async getAll(query: Tx | Query, ids: readonly string[]): Promise<Map<string, RolloutRow>> {
+      return new Map((await byIds(query, { ids: idList(ids) })).map((row) => [row.id, row]))
     },
 
     async running(tx: Tx, certificateId: string): Promise<RolloutRow | null> {

@@ -14,6 +14,7 @@ import { auditStore } from "../audit/audit.store"
 import { certificateService } from "../certificates/certificate.service"
 import { certificateStore } from "../certificates/certificate.store"
 import { type CertificateNews, noNews } from "../certificates/certificate-news"
+import { completionService } from "../certificates/completion.service"
 import { deploymentService } from "../certificates/deployment.service"
 import { dueStore } from "../certificates/due.store"
 import { issuanceService } from "../certificates/issuance.service"
@@ -177,6 +178,8 @@ interface ServerOptions {
   /** How long a CSR waits for the CA outside. */
   answerWithinMs?: number
   news?: CertificateNews
+  /** Every issuance ends in a transaction of its own, as if something were out of the ordinary with it. */
+  completesAlone?: boolean
   onError?: (what: string, error: unknown) => void
 }
 
@@ -263,17 +266,28 @@ export const lifecycleServer = (options: ServerOptions) => {
     handlers: revocations.handlers,
     onRowError: (id, error) => onError(`outbox ${id}`, error),
   })
+  const completions = completionService({
+    ...common,
+    due: dueStore(db),
+    rollouts: options.completesAlone === true ? { getAll: async () => new Map() } : rolloutStore(db),
+    queue,
+    deployments,
+    lifecycle,
+    news,
+    revocations,
+    keygenMode,
+  })
   const issuance = issuanceService({
     ...common,
     news,
-    revocations,
+    completions,
+    due: dueStore(db),
     queue,
     deployments,
     lifecycle,
     openIssuer,
     gates: openGates,
     serverId,
-    keygenMode,
     answerWithinMs: options.answerWithinMs,
     onBackgroundError: ignore,
   })

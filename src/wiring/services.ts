@@ -17,6 +17,7 @@ import { bulkService } from "../certificates/bulk.service"
 import { certificateService } from "../certificates/certificate.service"
 import { certificateStore } from "../certificates/certificate.store"
 import type { CertificateNews } from "../certificates/certificate-news"
+import { completionService } from "../certificates/completion.service"
 import { deploymentService } from "../certificates/deployment.service"
 import { dueStore } from "../certificates/due.store"
 import { enrolmentService } from "../certificates/enrolment.service"
@@ -167,14 +168,19 @@ export const wireServices = (options: WiringOptions) => {
       deploymentCounts.moved(tx, job)
     },
   })
-  const rollouts = rolloutService({ ...common, rollouts: rolloutStore(db), jobs, queue, planWaves: wavesOfPolicy })
+  const rolloutRows = rolloutStore(db)
+  const rollouts = rolloutService({ ...common, rollouts: rolloutRows, jobs, queue, planWaves: wavesOfPolicy })
   const lifecycle = lifecycleService({ ...common, certificates, versions, serving, jobs, queue, rollouts })
   const news: CertificateNews = {
     changed: violations.onCertificateChanged,
-    async issued(tx, certificate) {
-      await violations.judge(tx, certificate)
+    async issued(tx, ...issued) {
+      await violations.judge(tx, issued)
       // One message for a run, not one for each of its agents.
-      if (certificate.status !== "RenewalInProgress") await announcements.renewalSucceeded(tx, certificate.id)
+      const done = issued.filter(({ status }) => status !== "RenewalInProgress")
+      await announcements.renewalsSucceeded(
+        tx,
+        done.map(({ id }) => id),
+      )
     },
     revoked: announcements.revoked,
     unsaid: (query, looked) =>
@@ -288,10 +294,26 @@ export const wireServices = (options: WiringOptions) => {
     rollouts,
     lifecycle,
   })
+  const completions = completionService({
+    ...common,
+    certificates,
+    versions,
+    jobs,
+    rollouts: rolloutRows,
+    serving,
+    due,
+    queue,
+    deployments,
+    lifecycle,
+    news,
+    revocations,
+    keygenMode: config.keygenMode,
+  })
   const issuance = issuanceService({
     ...common,
     news,
-    revocations,
+    completions,
+    due,
     certificates,
     versions,
     serving,
@@ -302,7 +324,6 @@ export const wireServices = (options: WiringOptions) => {
     openIssuer,
     gates,
     serverId,
-    keygenMode: config.keygenMode,
     onBackgroundError: rowErrors("issuance"),
   })
   const profiles = profileService({ ...common, profiles: profileStore(db) })
@@ -310,7 +331,7 @@ export const wireServices = (options: WiringOptions) => {
   const enrolments = enrolmentService({
     ...common,
     news,
-    revocations,
+    completions,
     certificates,
     versions,
     jobs,
@@ -320,7 +341,6 @@ export const wireServices = (options: WiringOptions) => {
     openIssuer,
     gates,
     serverId,
-    keygenMode: config.keygenMode,
     onBackgroundError: rowErrors("enrolment"),
     ensureSystemRows: baseline.ensureSystemRows,
     teamOf: ownerStore(db).teamOf,
