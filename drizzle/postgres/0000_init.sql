@@ -888,8 +888,6 @@ CREATE INDEX "idx_managed_certificates_expires_at" ON "managed_certificates" USI
 --> statement-breakpoint
 CREATE INDEX "idx_managed_certificates_status_expires_at" ON "managed_certificates" USING btree ("status","expires_at");
 --> statement-breakpoint
-CREATE INDEX "idx_managed_certificates_renew_at" ON "managed_certificates" USING btree ("renew_at");
---> statement-breakpoint
 CREATE INDEX "idx_managed_certificates_owner_id" ON "managed_certificates" USING btree ("owner_id","created_at","id");
 --> statement-breakpoint
 CREATE INDEX "idx_managed_certificates_team_id" ON "managed_certificates" USING btree ("team_id","created_at","id");
@@ -911,8 +909,6 @@ CREATE INDEX "idx_managed_certificates_due" ON "managed_certificates" USING btre
 CREATE INDEX "idx_managed_certificates_created_at" ON "managed_certificates" USING btree ("created_at","id");
 --> statement-breakpoint
 CREATE INDEX "idx_certificate_versions_serial" ON "certificate_versions" USING btree ("issuer_id","serial_number");
---> statement-breakpoint
-CREATE INDEX "idx_certificate_versions_serial_number" ON "certificate_versions" USING btree ("serial_number");
 --> statement-breakpoint
 CREATE INDEX "idx_certificate_versions_newest" ON "certificate_versions" USING btree ("certificate_id","agent_id","created_at","id");
 --> statement-breakpoint
@@ -978,29 +974,27 @@ CREATE INDEX "idx_rollouts_open" ON "rollouts" USING btree ("created_at","id") W
 --> statement-breakpoint
 CREATE UNIQUE INDEX "uq_rollouts_running" ON "rollouts" USING btree ("certificate_id") WHERE state = 'running';
 --> statement-breakpoint
-CREATE INDEX "idx_jobs_status" ON "jobs" USING btree ("status","scheduled_at");
---> statement-breakpoint
 CREATE INDEX "idx_jobs_status_created_at" ON "jobs" USING btree ("status","created_at","id");
 --> statement-breakpoint
 CREATE INDEX "idx_jobs_type" ON "jobs" USING btree ("type","created_at","id");
 --> statement-breakpoint
 CREATE INDEX "idx_jobs_certificate_id" ON "jobs" USING btree ("certificate_id","created_at","id");
 --> statement-breakpoint
-CREATE INDEX "idx_jobs_target_id" ON "jobs" USING btree ("target_id","created_at","id");
+CREATE INDEX "idx_jobs_target_id" ON "jobs" USING btree ("target_id","created_at","id") WHERE target_id is not null;
 --> statement-breakpoint
-CREATE INDEX "idx_jobs_agent_id" ON "jobs" USING btree ("agent_id","status","created_at","id");
+CREATE INDEX "idx_jobs_agent_id" ON "jobs" USING btree ("agent_id","created_at","id") WHERE agent_id is not null;
 --> statement-breakpoint
-CREATE INDEX "idx_jobs_agent_id_created_at" ON "jobs" USING btree ("agent_id","created_at","id");
---> statement-breakpoint
-CREATE INDEX "idx_jobs_rollout_id" ON "jobs" USING btree ("rollout_id");
+CREATE INDEX "idx_jobs_rollout_id" ON "jobs" USING btree ("rollout_id") WHERE rollout_id is not null;
 --> statement-breakpoint
 CREATE INDEX "idx_jobs_created_at" ON "jobs" USING btree ("created_at","id");
 --> statement-breakpoint
-CREATE INDEX "idx_jobs_completed_at" ON "jobs" USING btree ("completed_at");
+CREATE INDEX "idx_jobs_agent_open" ON "jobs" USING btree ("agent_id","status","created_at","id") WHERE (status || '') in ('Pending', 'AwaitingCSR', 'AwaitingApproval', 'Running');
 --> statement-breakpoint
 CREATE INDEX "idx_jobs_claimable" ON "jobs" USING btree ("created_at","id") WHERE (status || '') = 'Pending' and ((type || '') in ('Issuance', 'Renewal') or ((type || '') = 'Deployment' and target_id is null));
 --> statement-breakpoint
 CREATE INDEX "idx_jobs_lease_until" ON "jobs" USING btree ("lease_until","id") WHERE (status || '') = 'Running' and (type || '') in ('Issuance', 'Renewal');
+--> statement-breakpoint
+CREATE INDEX "idx_jobs_failed" ON "jobs" USING btree ("completed_at","id") WHERE (status || '') = 'Failed';
 --> statement-breakpoint
 CREATE INDEX "idx_jobs_retryable" ON "jobs" USING btree ("completed_at","id") WHERE (status || '') = 'Failed' and attempts < max_attempts;
 --> statement-breakpoint
@@ -1042,15 +1036,13 @@ CREATE INDEX "idx_policy_violations_severity" ON "policy_violations" USING btree
 --> statement-breakpoint
 CREATE INDEX "idx_notification_events_certificate_id" ON "notification_events" USING btree ("certificate_id","created_at","id");
 --> statement-breakpoint
-CREATE INDEX "idx_notification_events_status" ON "notification_events" USING btree ("status","created_at","id");
+CREATE INDEX "idx_notification_events_unsent" ON "notification_events" USING btree ("status","created_at","id") WHERE (status || '') <> 'sent';
 --> statement-breakpoint
 CREATE INDEX "idx_notification_events_type" ON "notification_events" USING btree ("type","created_at","id");
 --> statement-breakpoint
 CREATE INDEX "idx_notification_events_sent_at" ON "notification_events" USING btree ((sent_at is not null),"sent_at","created_at","id");
 --> statement-breakpoint
 CREATE INDEX "idx_notification_events_created_at" ON "notification_events" USING btree ("created_at","id");
---> statement-breakpoint
-CREATE INDEX "idx_notification_events_next_retry_at" ON "notification_events" USING btree ("next_retry_at") WHERE status = 'failed' and next_retry_at is not null;
 --> statement-breakpoint
 CREATE INDEX "idx_audit_events_resource_type" ON "audit_events" USING btree ("resource_type","timestamp");
 --> statement-breakpoint

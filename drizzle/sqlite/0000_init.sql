@@ -259,8 +259,6 @@ CREATE INDEX `idx_managed_certificates_expires_at` ON `managed_certificates` (`e
 --> statement-breakpoint
 CREATE INDEX `idx_managed_certificates_status_expires_at` ON `managed_certificates` (`status`,`expires_at`);
 --> statement-breakpoint
-CREATE INDEX `idx_managed_certificates_renew_at` ON `managed_certificates` (`renew_at`);
---> statement-breakpoint
 CREATE INDEX `idx_managed_certificates_owner_id` ON `managed_certificates` (`owner_id`,`created_at`,`id`);
 --> statement-breakpoint
 CREATE INDEX `idx_managed_certificates_team_id` ON `managed_certificates` (`team_id`,`created_at`,`id`);
@@ -308,8 +306,6 @@ CREATE TABLE `certificate_versions` (
 CREATE UNIQUE INDEX `certificate_versions_fingerprint_sha256_unique` ON `certificate_versions` (`fingerprint_sha256`);
 --> statement-breakpoint
 CREATE INDEX `idx_certificate_versions_serial` ON `certificate_versions` (`issuer_id`,`serial_number`);
---> statement-breakpoint
-CREATE INDEX `idx_certificate_versions_serial_number` ON `certificate_versions` (`serial_number`);
 --> statement-breakpoint
 CREATE INDEX `idx_certificate_versions_newest` ON `certificate_versions` (`certificate_id`,`agent_id`,`created_at`,`id`);
 --> statement-breakpoint
@@ -624,29 +620,27 @@ CREATE TABLE `jobs` (
 	FOREIGN KEY (`rollout_id`) REFERENCES `rollouts`(`id`) ON UPDATE no action ON DELETE set null
 );
 --> statement-breakpoint
-CREATE INDEX `idx_jobs_status` ON `jobs` (`status`,`scheduled_at`);
---> statement-breakpoint
 CREATE INDEX `idx_jobs_status_created_at` ON `jobs` (`status`,`created_at`,`id`);
 --> statement-breakpoint
 CREATE INDEX `idx_jobs_type` ON `jobs` (`type`,`created_at`,`id`);
 --> statement-breakpoint
 CREATE INDEX `idx_jobs_certificate_id` ON `jobs` (`certificate_id`,`created_at`,`id`);
 --> statement-breakpoint
-CREATE INDEX `idx_jobs_target_id` ON `jobs` (`target_id`,`created_at`,`id`);
+CREATE INDEX `idx_jobs_target_id` ON `jobs` (`target_id`,`created_at`,`id`) WHERE target_id is not null;
 --> statement-breakpoint
-CREATE INDEX `idx_jobs_agent_id` ON `jobs` (`agent_id`,`status`,`created_at`,`id`);
+CREATE INDEX `idx_jobs_agent_id` ON `jobs` (`agent_id`,`created_at`,`id`) WHERE agent_id is not null;
 --> statement-breakpoint
-CREATE INDEX `idx_jobs_agent_id_created_at` ON `jobs` (`agent_id`,`created_at`,`id`);
---> statement-breakpoint
-CREATE INDEX `idx_jobs_rollout_id` ON `jobs` (`rollout_id`);
+CREATE INDEX `idx_jobs_rollout_id` ON `jobs` (`rollout_id`) WHERE rollout_id is not null;
 --> statement-breakpoint
 CREATE INDEX `idx_jobs_created_at` ON `jobs` (`created_at`,`id`);
 --> statement-breakpoint
-CREATE INDEX `idx_jobs_completed_at` ON `jobs` (`completed_at`);
+CREATE INDEX `idx_jobs_agent_open` ON `jobs` (`agent_id`,`status`,`created_at`,`id`) WHERE (status || '') in ('Pending', 'AwaitingCSR', 'AwaitingApproval', 'Running');
 --> statement-breakpoint
 CREATE INDEX `idx_jobs_claimable` ON `jobs` (`created_at`,`id`) WHERE (status || '') = 'Pending' and ((type || '') in ('Issuance', 'Renewal') or ((type || '') = 'Deployment' and target_id is null));
 --> statement-breakpoint
 CREATE INDEX `idx_jobs_lease_until` ON `jobs` (`lease_until`,`id`) WHERE (status || '') = 'Running' and (type || '') in ('Issuance', 'Renewal');
+--> statement-breakpoint
+CREATE INDEX `idx_jobs_failed` ON `jobs` (`completed_at`,`id`) WHERE (status || '') = 'Failed';
 --> statement-breakpoint
 CREATE INDEX `idx_jobs_retryable` ON `jobs` (`completed_at`,`id`) WHERE (status || '') = 'Failed' and attempts < max_attempts;
 --> statement-breakpoint
@@ -767,15 +761,13 @@ CREATE TABLE `notification_events` (
 --> statement-breakpoint
 CREATE INDEX `idx_notification_events_certificate_id` ON `notification_events` (`certificate_id`,`created_at`,`id`);
 --> statement-breakpoint
-CREATE INDEX `idx_notification_events_status` ON `notification_events` (`status`,`created_at`,`id`);
+CREATE INDEX `idx_notification_events_unsent` ON `notification_events` (`status`,`created_at`,`id`) WHERE (status || '') <> 'sent';
 --> statement-breakpoint
 CREATE INDEX `idx_notification_events_type` ON `notification_events` (`type`,`created_at`,`id`);
 --> statement-breakpoint
 CREATE INDEX `idx_notification_events_sent_at` ON `notification_events` ((sent_at is not null),`sent_at`,`created_at`,`id`);
 --> statement-breakpoint
 CREATE INDEX `idx_notification_events_created_at` ON `notification_events` (`created_at`,`id`);
---> statement-breakpoint
-CREATE INDEX `idx_notification_events_next_retry_at` ON `notification_events` (`next_retry_at`) WHERE status = 'failed' and next_retry_at is not null;
 --> statement-breakpoint
 CREATE TABLE `audit_events` (
 	`id` text PRIMARY KEY NOT NULL,

@@ -18,6 +18,7 @@ import {
   type SQL,
   sql,
 } from "drizzle-orm"
+import { ofAnyIssuer } from "../db/any-issuer"
 import type { Db, Query, Tx } from "../db/db"
 import { idList, inGiven } from "../db/given-ids"
 import { hot, hotInsert, hotUpdate, hotUpdateCount } from "../db/hot"
@@ -90,12 +91,13 @@ export const certificateStore = (db: Db) => {
     if (hex === null) return []
     const { certificateId, fingerprintSha256, serialNumber } = t.certificateVersions
     const digits = hex.replace(/^0+(?=.)/, "")
-    const rows = await read
-      .selectDistinct({ id: certificateId })
-      .from(t.certificateVersions)
-      .where(or(eq(fingerprintSha256, hex), inArray(serialNumber, [digits, `0${digits}`, `00${digits}`])))
-      .limit(searchedTotal)
-    return rows.map((row) => row.id)
+    const withNumber = (where: SQL | undefined) =>
+      read.selectDistinct({ id: certificateId }).from(t.certificateVersions).where(where).limit(searchedTotal)
+    const [ofPrint, ofSerial] = await Promise.all([
+      withNumber(eq(fingerprintSha256, hex)),
+      withNumber(and(inArray(serialNumber, [digits, `0${digits}`, `00${digits}`]), ofAnyIssuer(db))),
+    ])
+    return [...ofPrint, ...ofSerial].map((row) => row.id)
   }
   const texts = narrowing<CertificateFilter>(db, "certificate", idsByNumber)
 

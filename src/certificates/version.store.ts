@@ -1,5 +1,6 @@
 /** SQL of certificate versions: each X.509 that was issued, newest first. Versions are never changed, only their dates of renewal. */
 import { and, count, desc, eq, inArray, isNull, type SQL, sql } from "drizzle-orm"
+import { ofAnyIssuer } from "../db/any-issuer"
 import type { Db, Query, Tx } from "../db/db"
 import { idList, inGiven } from "../db/given-ids"
 import { hot, hotInsertCount } from "../db/hot"
@@ -121,7 +122,11 @@ export const versionStore = ({ t, read, dialect }: Db) => {
 
     /** Serial numbers are unique per CA only. */
     bySerial: (serialNumber: string): Promise<VersionRow[]> =>
-      read.select().from(t.certificateVersions).where(eq(t.certificateVersions.serialNumber, serialNumber)).limit(10),
+      read
+        .select()
+        .from(t.certificateVersions)
+        .where(and(eq(t.certificateVersions.serialNumber, serialNumber), ofAnyIssuer({ t, dialect })))
+        .limit(10),
 
     async exists(query: Query | Tx, certificateId: string): Promise<boolean> {
       const rows = await query

@@ -1,6 +1,7 @@
 /** What is wrong or comes next, as rows: the details behind the dashboard's list of what needs attention. Reads only. */
 import { and, asc, count, eq, gte, inArray, isNotNull, isNull, lt, min, notInArray, sql, sum } from "drizzle-orm"
 import type { Db } from "../db/db"
+import { unindexed } from "../db/unindexed"
 
 export const alarmStore = ({ t, read }: Pick<Db, "t" | "read">) => {
   const {
@@ -137,7 +138,9 @@ export const alarmStore = ({ t, read }: Pick<Db, "t" | "read">) => {
         .where(
           and(
             gte(certificates.renewAt, now),
-            inArray(certificates.status, ["Active", "Expiring"]),
+            // In the words of the index of renewal points.
+            sql`${certificates.status} not in ('Failed', 'Revoked', 'Archived')`,
+            inArray(unindexed(certificates.status), ["Active", "Expiring"]),
             notInArray(certificates.source, ["EST", "SCEP", "ACME"]),
             eq(renewalPolicies.autoRenew, true),
           ),

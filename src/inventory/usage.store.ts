@@ -2,13 +2,15 @@
 import { asc, count, eq, inArray, isNull } from "drizzle-orm"
 import type { SQLiteColumn } from "drizzle-orm/sqlite-core"
 import type { Db } from "../db/db"
+import { rowCounts } from "../db/row-counts"
 
 /** A select box with more entries than this helps nobody. */
 const mostChoices = 1000
 
 export const usageStore = ({ t, read }: Pick<Db, "t" | "read">) => {
-  const { certificates, owners, renewalPolicies, policyRules, policyViolations, notifications } = t
+  const { certificates, owners, renewalPolicies, policyRules, policyViolations } = t
   const { certificateTargets, agents, agentGroups } = t
+  const counts = rowCounts({ t, read })
 
   /** Rows that refer to each of the ids by a column; those that nothing refers to are left out. */
   const per = async (column: SQLiteColumn, ids: readonly string[]): Promise<ReadonlyMap<string, number>> => {
@@ -39,10 +41,7 @@ export const usageStore = ({ t, read }: Pick<Db, "t" | "read">) => {
         .from(policyRules)
         .groupBy(policyRules.severity, policyRules.enabled),
 
-    async deadNotifications(): Promise<number> {
-      const [row] = await read.select({ n: count() }).from(notifications).where(eq(notifications.status, "dead"))
-      return row?.n ?? 0
-    },
+    deadNotifications: (): Promise<number> => counts.total("notifications", { status: "dead" }),
 
     /** The certificates that go to a target, by name. */
     certificatesOf: (targetId: string) =>

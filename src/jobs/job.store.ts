@@ -50,6 +50,8 @@ export const jobStore = ({ t, read, scan, dialect }: Db) => {
 
   const [anyType, anyStatus] = [unindexed(t.jobs.type), unindexed(t.jobs.status)]
   const isOpen = inArray(anyStatus, [...openStatuses])
+  /** In the words of the index of an agent's open jobs. */
+  const isAmongOpen = sql`${anyStatus} in ('Pending', 'AwaitingCSR', 'AwaitingApproval', 'Running')`
   const isLive = or(isOpen, and(sql`${anyStatus} = 'Failed'`, lt(t.jobs.attempts, t.jobs.maxAttempts)))
   const isIssuing = inArray(anyType, [...issuingTypes])
 
@@ -81,7 +83,12 @@ export const jobStore = ({ t, read, scan, dialect }: Db) => {
   const runningDeploymentsOf = hot("running_deployments_of_agent", (query: Query) =>
     jobsWhere(
       query,
-      and(eq(t.jobs.agentId, sql.placeholder("agentId")), eq(t.jobs.status, "Running"), sql`${anyType} = 'Deployment'`),
+      and(
+        eq(t.jobs.agentId, sql.placeholder("agentId")),
+        isAmongOpen,
+        eq(t.jobs.status, "Running"),
+        sql`${anyType} = 'Deployment'`,
+      ),
     ).orderBy(...oldestFirst),
   )
 
@@ -194,7 +201,7 @@ export const jobStore = ({ t, read, scan, dialect }: Db) => {
       tx
         .select()
         .from(t.jobs)
-        .where(and(eq(t.jobs.agentId, agentId), inArray(t.jobs.status, [...openStatuses]))),
+        .where(and(eq(t.jobs.agentId, agentId), isAmongOpen, inArray(t.jobs.status, [...openStatuses]))),
 
     /** Open issuing jobs of a certificate, and those that failed and will be retried. */
     liveIssuing: (query: Tx | Query, certificateId: string): Promise<JobRow[]> =>

@@ -12,6 +12,7 @@ export const waitingWorkStore = ({ t, read }: Pick<Db, "t" | "read">) => {
   const [type, status] = [unindexed(jobs.type), unindexed(jobs.status)]
   const isIssuing = sql`${type} in ('Issuance', 'Renewal')`
   const isRunningIssuing = sql`${status} = 'Running' and ${type} in ('Issuance', 'Renewal')`
+  const isOpen = sql`${status} in ('Pending', 'AwaitingCSR', 'AwaitingApproval', 'Running')`
   const oldestFirst = [asc(jobs.createdAt), asc(jobs.id)] as const
 
   /** The oldest of both. They are read apart, each in the order of an index: an agent may have thousands of either. */
@@ -24,18 +25,15 @@ export const waitingWorkStore = ({ t, read }: Pick<Db, "t" | "read">) => {
       .slice(0, limit)
 
   // Thousands of agents ask every half minute: building a query takes ten times as long as running it.
-  const openWork = hot("open_work_of_agent", (query: Query) =>
+  const openWork = (whose: SQL) => (query: Query) =>
     query
       .select({ id: jobs.id })
       .from(jobs)
-      .where(
-        and(
-          or(eq(jobs.agentId, sql.placeholder("agentId")), isNull(jobs.agentId)),
-          inArray(jobs.status, ["Pending", "AwaitingCSR", "Running"]),
-        ),
-      )
-      .limit(1),
-  )
+      .where(and(whose, isOpen, inArray(jobs.status, ["Pending", "AwaitingCSR", "Running"])))
+      .limit(1)
+  // Apart: for both at once SQLite reads the open jobs of all agents.
+  const openWorkOwn = hot("open_work_of_agent", openWork(eq(jobs.agentId, sql.placeholder("agentId"))))
+  const openWorkOfNobody = hot("open_work_of_nobody", openWork(isNull(jobs.agentId)))
 
   // With every poll that finds something, and each report of a deployment.
   const ofAgent = eq(jobs.agentId, sql.placeholder("agentId"))
@@ -46,6 +44,7 @@ export const waitingWorkStore = ({ t, read }: Pick<Db, "t" | "read">) => {
       .where(
         and(
           whose,
+          isOpen,
           eq(jobs.status, "Pending"),
           sql`${type} = 'Deployment'`,
           isNotNull(jobs.targetId),
@@ -70,7 +69,7 @@ export const waitingWorkStore = ({ t, read }: Pick<Db, "t" | "read">) => {
     query
       .select()
       .from(jobs)
-      .where(and(ofAgent, eq(jobs.status, "Pending"), sql`${type} = 'Validation'`, isNotNull(jobs.targetId)))
+      .where(and(ofAgent, isOpen, eq(jobs.status, "Pending"), sql`${type} = 'Validation'`, isNotNull(jobs.targetId)))
       .orderBy(...oldestFirst)
       .limit(sql.placeholder("limit")),
   )
@@ -85,7 +84,7 @@ export const waitingWorkStore = ({ t, read }: Pick<Db, "t" | "read">) => {
       .from(jobs)
       .innerJoin(certificates, eq(certificates.id, jobs.certificateId))
       .leftJoin(certificateProfiles, eq(certificateProfiles.id, certificates.certificateProfileId))
-      .where(and(whose, eq(jobs.status, "AwaitingCSR"), isIssuing))
+      .where(and(whose, isOpen, eq(jobs.status, "AwaitingCSR"), isIssuing))
       .orderBy(...oldestFirst)
       .limit(sql.placeholder("limit"))
   const offeredOwn = hot("csr_jobs_of_agent", offered(ofAgent))
@@ -104,7 +103,7 @@ export const waitingWorkStore = ({ t, read }: Pick<Db, "t" | "read">) => {
   return {
     /** Whether there may be something for the agent: an open job of its own, or one of nobody. */
     hasOpenWork: async (query: Query, agentId: string): Promise<boolean> =>
-      (await openWork(query, { agentId })).length > 0,
+      (await openWorkOwn(query, { agentId })).length > 0 || (await openWorkOfNobody(query)).length > 0,
 
     /** Deployments that the agent may be handed now, oldest first. */
     async claimableDeployments(query: Tx | Query, agentId: string, now: Date, limit: number) {

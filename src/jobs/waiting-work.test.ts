@@ -15,6 +15,9 @@ import type { Db, Query } from "../db/db"
 import { migrate } from "../db/migrate"
 import { openDatabase } from "../db/open"
 import { withStablePlan } from "../db/sqlite-statements"
+import { alarmStore } from "../inventory/alarm.store"
+import { digestStore } from "../notifications/digest.store"
+import { notificationStore } from "../notifications/notification.store"
 import { migrationsFolder } from "../testing/postgres"
 import { jobStore } from "./job.store"
 
@@ -33,6 +36,7 @@ test("read what is waiting, and not what is over", async () => {
     const file = new Database(join(folder, "plans.db"), { readonly: true })
     const { db, sent } = listening(opened, file)
     const [jobs, due, serving, versions] = [jobStore(db), dueStore(db), servingStore(db), versionStore(db)]
+    const [notifications, digest, alarms] = [notificationStore(db), digestStore(db), alarmStore(db)]
     const now = new Date()
     const place = { time: now, id: "x" }
     const asked: Record<string, { ask: () => PromiseLike<unknown>; index: RegExp }> = {
@@ -44,15 +48,45 @@ test("read what is waiting, and not what is over", async () => {
       "old orders": { ask: () => jobs.ordersOlderThan(now, 10), index: /idx_jobs_lease_until/ },
       "silent agents": {
         ask: () => jobs.deploymentsOfSilentAgents(now, 10),
-        index: /idx_jobs_status(_created_at)? \(status=\?/,
+        index: /idx_jobs_status_created_at \(status=\?/,
       },
       "deployments of an agent": {
         ask: () => jobs.claimableDeployments(db.read, "a", now, 10),
-        index: /idx_jobs_agent_id \(agent_id=\? AND status=\?/,
+        index: /idx_jobs_agent_open \(agent_id=\? AND status=\?/,
       },
       "CSR jobs of an agent": {
         ask: () => jobs.offeredCsrJobs(db.read, "a", 10),
-        index: /idx_jobs_agent_id \(agent_id=\? AND status=\?/,
+        index: /idx_jobs_agent_open \(agent_id=\? AND status=\?/,
+      },
+      "whether an agent has work": {
+        ask: () => jobs.hasOpenWork(db.read, "a"),
+        index: /COVERING INDEX idx_jobs_agent_open \(agent_id=\? AND status=\?/,
+      },
+      "open jobs of an agent": {
+        ask: () => jobs.openOfAgent(db.read, "a"),
+        index: /idx_jobs_agent_open \(agent_id=\?/,
+      },
+      "deployments that run": {
+        ask: () => jobs.runningDeployments(db.read, "a"),
+        index: /idx_jobs_agent_open \(agent_id=\? AND status=\?/,
+      },
+      "jobs that failed lately": { ask: () => digest.failedJobs(now, 10), index: /idx_jobs_failed \(completed_at>\?/ },
+      "the next renewal": { ask: () => alarms.nextRenewal(now), index: /idx_managed_certificates_due \(renew_at>\?/ },
+      "notifications to send": {
+        ask: () => notifications.pending({ except: [] }, now, 10),
+        index: /idx_notification_events_unsent \(status=\?/,
+      },
+      "notifications to send again": {
+        ask: () => notifications.toRetry({ except: [] }, now, 10),
+        index: /idx_notification_events_unsent \(status=\?/,
+      },
+      "notifications that are dead": {
+        ask: () => notifications.list({ status: "dead" }, { limit: 10, after: null }),
+        index: /idx_notification_events_unsent \(status=\?/,
+      },
+      "a serial number of whatever issuer": {
+        ask: () => versions.bySerial("1a"),
+        index: /idx_certificate_versions_serial \(issuer_id=\? AND serial_number=\?.*_serial \(issuer_id=\? AND serial/,
       },
       "live jobs of one": { ask: () => jobs.liveIssuing(db.read, "a"), index: /idx_jobs_certificate_id \(cert/ },
       "issuing jobs": { ask: () => due.issuingOf(db.read, ["a", "b"]), index: /idx_jobs_certificate_id \(cert/ },

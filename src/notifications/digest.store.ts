@@ -1,6 +1,7 @@
 /** SQL of the digest: what expires soon, what failed lately, who is told, and when that was last. Demo rows are left out. */
 import { and, asc, desc, eq, gte, inArray, lt, notInArray, sql } from "drizzle-orm"
 import type { Db, Tx } from "../db/db"
+import { unindexed } from "../db/unindexed"
 
 /** Name of the setting that says when the last digest was due. */
 const settingName = "digest.last_due_at"
@@ -39,7 +40,7 @@ export const digestStore = ({ t, read }: Db) => {
         })
         .from(jobs)
         .innerJoin(certificates, eq(certificates.id, jobs.certificateId))
-        .where(and(eq(jobs.status, "Failed"), gte(jobs.completedAt, since), isOurs))
+        .where(and(sql`${unindexed(jobs.status)} = 'Failed'`, gte(jobs.completedAt, since), isOurs))
         .orderBy(desc(jobs.completedAt), desc(jobs.id))
         .limit(limit),
 

@@ -76,6 +76,8 @@ export const notificationStore = ({ t, read, scan, dialect }: Db) => {
   })
 
   const counts = rowCounts({ t, read })
+  /** In the words of the index of those that are not sent, which are few. */
+  const isUnsent = sql`${unindexed(notifications.status)} <> 'sent'`
   const readerFor = ({ search }: NotificationFilter) => (listed.matches(search) === undefined ? read : scan)
 
   const conditions = ({ status, type, channel, certificateId, search }: NotificationFilter): SQL | undefined => {
@@ -89,7 +91,7 @@ export const notificationStore = ({ t, read, scan, dialect }: Db) => {
         [notifications.channel, channel],
       ]),
       // Nearly all are: no index finds them sooner than the order of the list does.
-      isSent ? sql`${unindexed(notifications.status)} = 'sent'` : undefined,
+      isSent ? sql`${unindexed(notifications.status)} = 'sent'` : known === undefined ? undefined : isUnsent,
       // An unknown status matches nothing; the column cannot hold it.
       status === known ? undefined : eq(notifications.id, ""),
       listed.matches(search),
@@ -202,6 +204,7 @@ export const notificationStore = ({ t, read, scan, dialect }: Db) => {
         .leftJoin(certificates, eq(certificates.id, notifications.certificateId))
         .where(
           and(
+            isUnsent,
             eq(notifications.status, "pending"),
             laneOf(lane),
             isOurs,
@@ -219,6 +222,7 @@ export const notificationStore = ({ t, read, scan, dialect }: Db) => {
         .leftJoin(certificates, eq(certificates.id, notifications.certificateId))
         .where(
           and(
+            isUnsent,
             eq(notifications.status, "failed"),
             laneOf(lane),
             isOurs,

@@ -1,6 +1,7 @@
 /** SQL of the search over everything: rows by number or id where an index knows them, and what a result shows of each row. */
 import { and, desc, gte, inArray, lt, or, type SQL } from "drizzle-orm"
 import type { SQLiteColumn } from "drizzle-orm/sqlite-core"
+import { ofAnyIssuer } from "../db/any-issuer"
 import type { Db } from "../db/db"
 import { searchIndex } from "../db/search-index"
 import type { IdKind, SearchKind } from "./search-kinds"
@@ -30,6 +31,7 @@ export const withoutZeros = (digits: string): string => digits.replace(/^0+(?=.)
 export const searchStore = (db: Db) => {
   const { t, read } = db
   const index = searchIndex(db)
+  const whoeverIssued = ofAnyIssuer(db)
 
   /** Hexadecimal text that begins with `digits`, in whatever order the database sorts text: digits come before letters, and f before g. */
   const beginsWith = (column: SQLiteColumn, digits: string): SQL | undefined =>
@@ -295,9 +297,9 @@ export const searchStore = (db: Db) => {
       const serials = ["", "0", "00"].map((zeros) => zeros + withoutZeros(digits))
       const found = await Promise.all(
         digits.length < shortestPiece
-          ? [by(inArray(serialNumber, serials), serialNumber)]
+          ? [by(and(inArray(serialNumber, serials), whoeverIssued), serialNumber)]
           : [
-              ...serials.map((serial) => by(beginsWith(serialNumber, serial), serialNumber)),
+              ...serials.map((serial) => by(and(beginsWith(serialNumber, serial), whoeverIssued), serialNumber)),
               by(beginsWith(fingerprintSha256, digits), fingerprintSha256),
             ],
       )

@@ -69,7 +69,6 @@ export const certificateTables = (
       k.index("idx_managed_certificates_expires_at").on(t.expiresAt, t.id),
       // Counts the pieces of days that the counters by day leave open, without a look at the rows.
       k.index("idx_managed_certificates_status_expires_at").on(t.status, t.expiresAt),
-      k.index("idx_managed_certificates_renew_at").on(t.renewAt),
       k.index("idx_managed_certificates_owner_id").on(t.ownerId, t.createdAt, t.id),
       k.index("idx_managed_certificates_team_id").on(t.teamId, t.createdAt, t.id),
       k.index("idx_managed_certificates_issuer_id").on(t.issuerId, t.createdAt, t.id),
@@ -119,9 +118,8 @@ export const certificateTables = (
       createdAt: createdAt(k),
     },
     (t) => [
-      // For who issued what; the other finds a serial number that somebody reads off a certificate.
+      // Who looks for a number alone asks for that of each issuer: another index would take a page of its own for every version.
       k.index("idx_certificate_versions_serial").on(t.issuerId, t.serialNumber),
-      k.index("idx_certificate_versions_serial_number").on(t.serialNumber),
       k.index("idx_certificate_versions_newest").on(t.certificateId, t.agentId, t.createdAt, t.id),
     ],
   )

@@ -85,19 +85,21 @@ export const jobTables = (
       createdAt: createdAt(k),
     },
     (t) => [
-      k.index("idx_jobs_status").on(t.status, t.scheduledAt),
       // Each filter of the list has the order of its pages behind it.
       k.index("idx_jobs_status_created_at").on(t.status, t.createdAt, t.id),
       k.index("idx_jobs_type").on(t.type, t.createdAt, t.id),
       k.index("idx_jobs_certificate_id").on(t.certificateId, t.createdAt, t.id),
-      k.index("idx_jobs_target_id").on(t.targetId, t.createdAt, t.id),
-      k.index("idx_jobs_agent_id").on(t.agentId, t.status, t.createdAt, t.id),
-      k.index("idx_jobs_agent_id_created_at").on(t.agentId, t.createdAt, t.id),
-      k.index("idx_jobs_rollout_id").on(t.rolloutId),
+      // Most issuances are of no target, agent or roll-out.
+      k.index("idx_jobs_target_id").on(t.targetId, t.createdAt, t.id).where(sql`target_id is not null`),
+      k.index("idx_jobs_agent_id").on(t.agentId, t.createdAt, t.id).where(sql`agent_id is not null`),
+      k.index("idx_jobs_rollout_id").on(t.rolloutId).where(sql`rollout_id is not null`),
       k.index("idx_jobs_created_at").on(t.createdAt, t.id),
-      k.index("idx_jobs_completed_at").on(t.completedAt),
-      // What the loops look for, among the many that are over: what may be claimed, whose server died, what is to be tried again,
-      // and what has waited for long. Worded so that only these queries are served by them, and by nothing else (unindexed.ts).
+      // What agents and loops look for, among the many that are over: what an agent is to do, what may be claimed, whose server died,
+      // what has failed, what of that is to be tried again, and what has waited for long. Worded so that only these queries are served by them, and by nothing else (unindexed.ts).
+      k
+        .index("idx_jobs_agent_open")
+        .on(t.agentId, t.status, t.createdAt, t.id)
+        .where(sql`(status || '') in ('Pending', 'AwaitingCSR', 'AwaitingApproval', 'Running')`),
       k
         .index("idx_jobs_claimable")
         .on(t.createdAt, t.id)
@@ -108,6 +110,7 @@ export const jobTables = (
         .index("idx_jobs_lease_until")
         .on(t.leaseUntil, t.id)
         .where(sql`(status || '') = 'Running' and (type || '') in ('Issuance', 'Renewal')`),
+      k.index("idx_jobs_failed").on(t.completedAt, t.id).where(sql`(status || '') = 'Failed'`),
       k
         .index("idx_jobs_retryable")
         .on(t.completedAt, t.id)
