@@ -882,21 +882,21 @@ CREATE INDEX "idx_deployment_targets_retired_at" ON "deployment_targets" USING b
 --> statement-breakpoint
 CREATE INDEX "idx_managed_certificates_status" ON "managed_certificates" USING btree ("status","created_at","id");
 --> statement-breakpoint
-CREATE INDEX "idx_managed_certificates_environment" ON "managed_certificates" USING btree ("environment","created_at","id");
+CREATE INDEX "idx_managed_certificates_environment" ON "managed_certificates" USING btree ("environment","created_at","id","issuer_id","certificate_profile_id","team_id");
 --> statement-breakpoint
-CREATE INDEX "idx_managed_certificates_expires_at" ON "managed_certificates" USING btree ("expires_at","id");
+CREATE INDEX "idx_managed_certificates_expires_at" ON "managed_certificates" USING btree ("expires_at","id","team_id","issuer_id","certificate_profile_id","environment");
 --> statement-breakpoint
 CREATE INDEX "idx_managed_certificates_status_expires_at" ON "managed_certificates" USING btree ("status","expires_at");
 --> statement-breakpoint
 CREATE INDEX "idx_managed_certificates_owner_id" ON "managed_certificates" USING btree ("owner_id","created_at","id");
 --> statement-breakpoint
-CREATE INDEX "idx_managed_certificates_team_id" ON "managed_certificates" USING btree ("team_id","created_at","id");
+CREATE INDEX "idx_managed_certificates_team_id" ON "managed_certificates" USING btree ("team_id","created_at","id","issuer_id","certificate_profile_id","environment");
 --> statement-breakpoint
-CREATE INDEX "idx_managed_certificates_issuer_id" ON "managed_certificates" USING btree ("issuer_id","created_at","id");
+CREATE INDEX "idx_managed_certificates_issuer_id" ON "managed_certificates" USING btree ("issuer_id","created_at","id","certificate_profile_id","environment","team_id");
 --> statement-breakpoint
 CREATE INDEX "idx_managed_certificates_renewal_policy_id" ON "managed_certificates" USING btree ("renewal_policy_id","id");
 --> statement-breakpoint
-CREATE INDEX "idx_managed_certificates_certificate_profile_id" ON "managed_certificates" USING btree ("certificate_profile_id","created_at","id");
+CREATE INDEX "idx_managed_certificates_certificate_profile_id" ON "managed_certificates" USING btree ("certificate_profile_id","created_at","id","issuer_id","environment","team_id");
 --> statement-breakpoint
 CREATE INDEX "idx_managed_certificates_common_name" ON "managed_certificates" USING btree ("common_name","id");
 --> statement-breakpoint

@@ -253,21 +253,21 @@ CREATE UNIQUE INDEX `managed_certificates_name_unique` ON `managed_certificates`
 --> statement-breakpoint
 CREATE INDEX `idx_managed_certificates_status` ON `managed_certificates` (`status`,`created_at`,`id`);
 --> statement-breakpoint
-CREATE INDEX `idx_managed_certificates_environment` ON `managed_certificates` (`environment`,`created_at`,`id`);
+CREATE INDEX `idx_managed_certificates_environment` ON `managed_certificates` (`environment`,`created_at`,`id`,`issuer_id`,`certificate_profile_id`,`team_id`);
 --> statement-breakpoint
-CREATE INDEX `idx_managed_certificates_expires_at` ON `managed_certificates` (`expires_at`,`id`);
+CREATE INDEX `idx_managed_certificates_expires_at` ON `managed_certificates` (`expires_at`,`id`,`team_id`,`issuer_id`,`certificate_profile_id`,`environment`);
 --> statement-breakpoint
 CREATE INDEX `idx_managed_certificates_status_expires_at` ON `managed_certificates` (`status`,`expires_at`);
 --> statement-breakpoint
 CREATE INDEX `idx_managed_certificates_owner_id` ON `managed_certificates` (`owner_id`,`created_at`,`id`);
 --> statement-breakpoint
-CREATE INDEX `idx_managed_certificates_team_id` ON `managed_certificates` (`team_id`,`created_at`,`id`);
+CREATE INDEX `idx_managed_certificates_team_id` ON `managed_certificates` (`team_id`,`created_at`,`id`,`issuer_id`,`certificate_profile_id`,`environment`);
 --> statement-breakpoint
-CREATE INDEX `idx_managed_certificates_issuer_id` ON `managed_certificates` (`issuer_id`,`created_at`,`id`);
+CREATE INDEX `idx_managed_certificates_issuer_id` ON `managed_certificates` (`issuer_id`,`created_at`,`id`,`certificate_profile_id`,`environment`,`team_id`);
 --> statement-breakpoint
 CREATE INDEX `idx_managed_certificates_renewal_policy_id` ON `managed_certificates` (`renewal_policy_id`,`id`);
 --> statement-breakpoint
-CREATE INDEX `idx_managed_certificates_certificate_profile_id` ON `managed_certificates` (`certificate_profile_id`,`created_at`,`id`);
+CREATE INDEX `idx_managed_certificates_certificate_profile_id` ON `managed_certificates` (`certificate_profile_id`,`created_at`,`id`,`issuer_id`,`environment`,`team_id`);
 --> statement-breakpoint
 CREATE INDEX `idx_managed_certificates_common_name` ON `managed_certificates` (`common_name`,`id`);
 --> statement-breakpoint

@@ -1,5 +1,5 @@
 /** The audit trail's rows: inserted and read, never changed (triggers in both dialects refuse it). */
-import { and, count, eq, gte, lt, lte, type SQL, sql } from "drizzle-orm"
+import { and, count, eq, gt, gte, lt, lte, type SQL, sql } from "drizzle-orm"
 import type { Db, Tx } from "../db/db"
 import { hotInsertCount } from "../db/hot"
 import { listing, type Slice, type TextFilter } from "../db/listing"
@@ -18,7 +18,7 @@ export interface AuditEvent {
 }
 
 export interface AuditFilter extends TextFilter {
-  readonly actor?: string
+  readonly actor?: string | undefined
   readonly actorType?: string
   readonly action?: string
   readonly resourceType?: string
@@ -72,6 +72,19 @@ export const auditStore = ({ t, read, scan, dialect }: Pick<Db, "t" | "read" | "
       countRows(and(conditions(filter), gte(timestamp, piece.from), lt(timestamp, piece.until)))
     return counts.within("auditDays", range, inPiece, filter)
   }
+  /** Of an actor in a time, which is not counted: events in it or, where these are the smaller part, all but those before and after. */
+  const datedTotal = async (filter: AuditFilter): Promise<number> => {
+    const { from, to, ...undated } = filter
+    const ofAll = { ...undated, actor: undefined }
+    const [inTime, ever] = await Promise.all([countedTotal({ ...ofAll, from, to }), countedTotal(ofAll)])
+    if (inTime * 2 <= ever) return await countRows(conditions(filter), scan)
+    const [all, before, after] = await Promise.all([
+      countedTotal(undated),
+      from === undefined ? 0 : countRows(and(conditions(undated), lt(timestamp, from)), scan),
+      to === undefined ? 0 : countRows(and(conditions(undated), gt(timestamp, to)), scan),
+    ])
+    return all - before - after
+  }
   return {
     async insert(tx: Tx, events: readonly AuditEvent[]): Promise<void> {
       for (let from = 0; from < events.length; from += chunk) {
@@ -91,6 +104,7 @@ export const auditStore = ({ t, read, scan, dialect }: Pick<Db, "t" | "read" | "
         const hasCalls = withoutApiCalls === true && (counted.resourceType ?? "api") === "api"
         return hasCalls ? all - (await countedTotal({ ...counted, resourceType: "api" })) : all
       }
+      if (isCounted && withoutApiCalls !== true) return await datedTotal(counted)
       return await countRows(conditions(filter), ofResource === undefined ? scan : readerFor(filter))
     },
     async find(id: string): Promise<AuditEvent | null> {

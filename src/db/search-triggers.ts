@@ -364,6 +364,8 @@ export const ensureSearchIndex = async (db: DbHandle): Promise<void> => {
       return true
     }, name)
     const addSome = async (connection: SchemaConnection): Promise<boolean> => {
+      // PostgreSQL holds a table for empty until it is told otherwise, and would read all texts for each row of the second step.
+      if (dialect === "postgres") await connection.run("analyze search_docs")
       await connection.run(addMissing(name, dialect, batch))
       return (await missingIn(connection, name)) > 0
     }

@@ -63,17 +63,28 @@ export const certificateTables = (
       updatedAt: updatedAt(k),
     },
     (t) => [
-      // Each filter of the list has the order of its pages behind it.
+      // Each filter of the list has the order of its pages behind it; behind that stands what else is filtered by and hardly ever
+      // changes, so that rows that do not match are passed over without a look at them.
       k.index("idx_managed_certificates_status").on(t.status, t.createdAt, t.id),
-      k.index("idx_managed_certificates_environment").on(t.environment, t.createdAt, t.id),
-      k.index("idx_managed_certificates_expires_at").on(t.expiresAt, t.id),
+      k
+        .index("idx_managed_certificates_environment")
+        .on(t.environment, t.createdAt, t.id, t.issuerId, t.certificateProfileId, t.teamId),
+      k
+        .index("idx_managed_certificates_expires_at")
+        .on(t.expiresAt, t.id, t.teamId, t.issuerId, t.certificateProfileId, t.environment),
       // Counts the pieces of days that the counters by day leave open, without a look at the rows.
       k.index("idx_managed_certificates_status_expires_at").on(t.status, t.expiresAt),
       k.index("idx_managed_certificates_owner_id").on(t.ownerId, t.createdAt, t.id),
-      k.index("idx_managed_certificates_team_id").on(t.teamId, t.createdAt, t.id),
-      k.index("idx_managed_certificates_issuer_id").on(t.issuerId, t.createdAt, t.id),
+      k
+        .index("idx_managed_certificates_team_id")
+        .on(t.teamId, t.createdAt, t.id, t.issuerId, t.certificateProfileId, t.environment),
+      k
+        .index("idx_managed_certificates_issuer_id")
+        .on(t.issuerId, t.createdAt, t.id, t.certificateProfileId, t.environment, t.teamId),
       k.index("idx_managed_certificates_renewal_policy_id").on(t.renewalPolicyId, t.id),
-      k.index("idx_managed_certificates_certificate_profile_id").on(t.certificateProfileId, t.createdAt, t.id),
+      k
+        .index("idx_managed_certificates_certificate_profile_id")
+        .on(t.certificateProfileId, t.createdAt, t.id, t.issuerId, t.environment, t.teamId),
       k.index("idx_managed_certificates_common_name").on(t.commonName, t.id),
       k.index("idx_managed_certificates_updated_at").on(t.updatedAt, t.id),
       // For the renewal check, which reads nothing else of the many that need nothing; not of those it never looks at.
