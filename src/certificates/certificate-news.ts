@@ -8,8 +8,8 @@ import type { CertificateRow, CertificateStore } from "./certificate.store"
 type Policy = NonNullable<Awaited<ReturnType<CertificateStore["rules"]>>["policy"]>
 
 export interface CertificateNews {
-  /** Created, changed or archived. */
-  changed(tx: Tx, certificateId: string): Promise<void>
+  /** Created, changed or archived; as it is now. */
+  changed(tx: Tx, certificate: CertificateRow): Promise<void>
   /** A version of each was stored, and status and dates follow from it already. */
   issued(tx: Tx, ...certificates: readonly CertificateRow[]): Promise<void>
   /** Its current versions were revoked. */

@@ -2,7 +2,7 @@
 import type { Actor } from "../access/actor"
 import type { AuditService } from "../audit/audit.service"
 import type { Clock } from "../clock"
-import type { Db, Tx } from "../db/db"
+import type { Db, Query, Tx } from "../db/db"
 import { newId } from "../db/ids"
 import type { Slice } from "../db/listing"
 import { explainRefusals } from "../db/refusals"
@@ -94,14 +94,14 @@ export const certificateService = (deps: Deps) => {
   }
 
   const demandReferences = async (
-    tx: Tx,
+    query: Query | Tx,
     given: Pick<
       CertificatePatch,
       "ownerId" | "teamId" | "issuerId" | "renewalPolicyId" | "certificateProfileId" | "targetIds"
     >,
   ): Promise<void> => {
     const profileId = given.certificateProfileId ?? undefined
-    const found = await certificates.references(tx, { ...given, profileId })
+    const found = await certificates.references(query, { ...given, profileId })
     const fields = [
       ["owner_id", found.owner, given.ownerId],
       ["team_id", found.team, given.teamId],
@@ -112,7 +112,7 @@ export const certificateService = (deps: Deps) => {
     for (const [field, exists, id] of fields) {
       if (!exists) throw new AppError("bad_reference", `${field} must be an existing id; there is no ${id}`)
     }
-    const [unknown] = await certificates.unknownTargets(tx, given.targetIds ?? [])
+    const [unknown] = await certificates.unknownTargets(query, given.targetIds ?? [])
     if (unknown !== undefined) {
       throw new AppError("bad_reference", `target_ids must be ids of existing targets; there is no ${unknown}`)
     }
@@ -159,8 +159,7 @@ export const certificateService = (deps: Deps) => {
     async create(input: NewCertificate, actor: Actor): Promise<Certificate> {
       checkNames(input)
       const targetIds = unique(input.targetIds)
-      return orRefused(input.name, async (tx) => {
-        await demandReferences(tx, input)
+      const stored = orRefused(input.name, async (tx) => {
         const now = clock.now()
         const id = input.id ?? newId("mc-")
         const row = await certificates.insert(tx, {
@@ -185,7 +184,7 @@ export const certificateService = (deps: Deps) => {
         }
         if (targetIds.length > 0) await serving.replace(tx, id, targetIds)
         const dated = await datedByImport(tx, row)
-        await news.changed(tx, id)
+        await news.changed(tx, dated)
         await audit.append(tx, {
           actor,
           action: "certificate_created",
@@ -195,6 +194,13 @@ export const certificateService = (deps: Deps) => {
         })
         return { ...dated, targetIds }
       })
+      try {
+        return await stored
+      } catch (error) {
+        // The database looks anyway whether what is referred to exists, and does not say what does not: that is asked for then.
+        if (error instanceof AppError && error.code === "bad_reference") await demandReferences(db.read, input)
+        throw error
+      }
     },
 
     /**
@@ -229,7 +235,8 @@ export const certificateService = (deps: Deps) => {
           await serving.replace(tx, id, unique(targetIds))
           await lifecycle.afterTargetsChanged(tx, id)
         }
-        await news.changed(tx, id)
+        const after = (await certificates.get(id, tx)) ?? row
+        await news.changed(tx, after)
         await audit.append(tx, {
           actor,
           action: "certificate_updated",
@@ -237,9 +244,8 @@ export const certificateService = (deps: Deps) => {
           resourceId: id,
           details: { changed: Object.keys(patch) },
         })
-        const after = await certificates.get(id, tx)
         const mapped = await serving.mappedIds([id], tx)
-        return { ...(after ?? row), targetIds: mapped.get(id) ?? [] }
+        return { ...after, targetIds: mapped.get(id) ?? [] }
       })
     },
 
@@ -250,8 +256,9 @@ export const certificateService = (deps: Deps) => {
         if (certificate === null) throw missing(id)
         if (certificate.status === "Archived") return
         await lifecycle.cancelOpenJobs(tx, id, "the certificate was archived", actor)
-        await certificates.setStatus(tx, id, certificate.status, "Archived", { updatedAt: clock.now() })
-        await news.changed(tx, id)
+        const updatedAt = clock.now()
+        await certificates.setStatus(tx, id, certificate.status, "Archived", { updatedAt })
+        await news.changed(tx, { ...certificate, status: "Archived", updatedAt })
         await audit.append(tx, {
           actor,
           action: "certificate_archived",

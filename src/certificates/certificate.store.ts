@@ -21,10 +21,11 @@ import {
 import { ofAnyIssuer } from "../db/any-issuer"
 import type { Db, Query, Tx } from "../db/db"
 import { idList, inGiven } from "../db/given-ids"
-import { hot, hotInsert, hotUpdate, hotUpdateCount } from "../db/hot"
+import { hot, hotInsertIds, hotUpdate, hotUpdateCount } from "../db/hot"
 import { listing, type Slice, unordered } from "../db/listing"
 import { forUpdate } from "../db/locking"
 import { narrowing, searchedTotal } from "../db/narrowing"
+import { storedRow } from "../db/stored-row"
 import type { Tables } from "../db/tables/tables"
 import { timeById } from "../db/time-by-id"
 import { unindexed } from "../db/unindexed"
@@ -212,10 +213,11 @@ export const certificateStore = (db: Db) => {
       .from(t.certificateProfiles)
       .where(eq(t.certificateProfiles.id, sql.placeholder("id"))),
   )
-  const insertRows = hotInsert("insert_certificates", certificates)
+  const insertRows = hotInsertIds("insert_certificates", certificates, id)
+  const asStored = storedRow(certificates)
   const isThere = (table: string, id: string) =>
     sql`exists (select 1 from ${sql.identifier(table)} where id = ${sql.placeholder(id)})`.mapWith(Boolean)
-  // Five queries made of parts took longer than all else that creating a certificate does.
+  // Five queries made of parts took longer than all else that changing a certificate does.
   const existing = hot("certificate_references", (query: Query) =>
     query
       .select({
@@ -273,7 +275,7 @@ export const certificateStore = (db: Db) => {
 
     /** null when the id or the name is taken. */
     async insert(tx: Tx, row: NewCertificateRow): Promise<CertificateRow | null> {
-      return (await insertRows(tx, [row]))[0] ?? null
+      return (await insertRows(tx, [row])).length === 0 ? null : asStored(row)
     },
 
     async patch(tx: Tx, id: string, set: Partial<Omit<NewCertificateRow, "status">>): Promise<CertificateRow | null> {
@@ -404,11 +406,11 @@ export const certificateStore = (db: Db) => {
 
     /** Which of the referenced rows exist, so that an error can name the field. */
     async references(
-      tx: Tx,
+      query: Query | Tx,
       ids: { ownerId?: string; teamId?: string; issuerId?: string; renewalPolicyId?: string; profileId?: string },
     ) {
       const { ownerId = null, teamId = null, issuerId = null, renewalPolicyId = null, profileId = null } = ids
-      const [found] = await existing(tx, { ownerId, teamId, issuerId, renewalPolicyId, profileId })
+      const [found] = await existing(query, { ownerId, teamId, issuerId, renewalPolicyId, profileId })
       return {
         owner: ids.ownerId === undefined || found?.owner === true,
         team: ids.teamId === undefined || found?.team === true,
@@ -418,9 +420,9 @@ export const certificateStore = (db: Db) => {
       }
     },
 
-    async unknownTargets(tx: Tx, targetIds: readonly string[]): Promise<string[]> {
+    async unknownTargets(query: Query | Tx, targetIds: readonly string[]): Promise<string[]> {
       if (targetIds.length === 0) return []
-      const rows = await tx
+      const rows = await query
         .select({ id: t.deploymentTargets.id })
         .from(t.deploymentTargets)
         .where(inArray(t.deploymentTargets.id, [...targetIds]))

@@ -129,8 +129,6 @@ export const policyStore = ({ t, read, scan, skipLocked, dialect }: Db) => {
     /** Certificates by id, from after one on, with what rules look at. */
     subjectsAfter: (id: string, limit: number) => subjectsWhere(read, gt(certificates.id, id)).limit(limit),
 
-    subjects: (tx: Tx, ids: readonly string[]) => subjectsWhere(tx, inArray(certificates.id, [...ids])),
-
     /** Holds the certificates until the transaction ends; leaves out those that another one holds. */
     lockFreeSubjects: (tx: Tx, ids: readonly string[]) =>
       skipLocked(subjectsWhere(tx, inArray(certificates.id, [...ids]))),
@@ -191,4 +189,4 @@ export const policyStore = ({ t, read, scan, skipLocked, dialect }: Db) => {
 }
 
 export type PolicyStore = ReturnType<typeof policyStore>
-export type SubjectRow = Awaited<ReturnType<PolicyStore["subjects"]>>[number]
+export type SubjectRow = Awaited<ReturnType<PolicyStore["subjectsAfter"]>>[number]

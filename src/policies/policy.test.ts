@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test"
 import { eq } from "drizzle-orm"
-import type { Db } from "../db/db"
+import type { Db, Tx } from "../db/db"
 import { operatorActor, viewerActor } from "../testing/api"
 import { onEachDialect } from "../testing/on-each-dialect"
 import { resourceApi, serviceParts } from "../testing/resource-api"
@@ -20,7 +20,12 @@ const setUp = (db: Db, actor?: Parameters<typeof resourceApi>[2]) => {
   const send = resourceApi("policies", policyRoutes(service), actor)
   const violated = async (ruleId: string): Promise<string[]> =>
     (await send("GET", `/${ruleId}/violations`)).body.data.map((row: { certificate_id: string }) => row.certificate_id)
-  return { ...parts, violations, send, violated, problems }
+  /** What whoever has changed the certificate `mc-1` does. */
+  const judge = async (tx: Tx): Promise<void> => {
+    const [certificate] = await tx.select().from(db.t.certificates).where(eq(db.t.certificates.id, "mc-1"))
+    if (certificate !== undefined) await violations.judge(tx, [certificate])
+  }
+  return { ...parts, violations, judge, send, violated, problems }
 }
 
 const environments = {
@@ -165,10 +170,10 @@ onEachDialect("policy violations", (openDb) => {
 
   test("are set right in the transaction that changed the certificate", async () => {
     const db = await openDb()
-    const { send, violations, violated } = setUp(db)
+    const { send, judge, violated } = setUp(db)
     await send("POST", "", environments)
     await insertCertificate(db, { id: "mc-1", environment: "development" })
-    const changed = () => db.transaction((tx) => violations.onCertificateChanged(tx, "mc-1"))
+    const changed = () => db.transaction(judge)
     await changed()
     await changed()
     expect(await violated("pr-env")).toEqual(["mc-1"])
@@ -177,7 +182,7 @@ onEachDialect("policy violations", (openDb) => {
     expect(await violated("pr-env")).toEqual([])
     await setEnvironment(db, "mc-1", "")
     const failed = db.transaction(async (tx) => {
-      await violations.onCertificateChanged(tx, "mc-1")
+      await judge(tx)
       throw new Error("the change did not happen")
     })
     await expect(failed).rejects.toThrow("did not happen")
@@ -186,7 +191,7 @@ onEachDialect("policy violations", (openDb) => {
 
   test("judge the newest version only", async () => {
     const db = await openDb()
-    const { send, violations, violated } = setUp(db)
+    const { send, judge, violated } = setUp(db)
     await send("POST", "", { id: "pr-life", name: "life", type: "CertificateLifetime", config: { max_days: 90 } })
     await insertCertificate(db, { id: "mc-1" })
     const issue = (id: string, createdAt: string, notAfter: string) =>
@@ -201,7 +206,7 @@ onEachDialect("policy violations", (openDb) => {
           notAfter: new Date(notAfter),
           createdAt: new Date(createdAt),
         })
-        await violations.onCertificateChanged(tx, "mc-1")
+        await judge(tx)
       })
     await issue("cv-1", "2030-01-01T00:00:00Z", "2031-01-01T00:00:00Z")
     expect(await violated("pr-life")).toEqual(["mc-1"])
@@ -267,7 +272,7 @@ onEachDialect("policy violations", (openDb) => {
 
   test("are found by all other rules when one cannot be read", async () => {
     const db = await openDb()
-    const { send, violations, violated, problems } = setUp(db)
+    const { send, judge, violated, problems } = setUp(db)
     await send("POST", "", environments)
     await insertCertificate(db, { id: "mc-1" })
     await db.transaction(async (tx) => {
@@ -276,7 +281,7 @@ onEachDialect("policy violations", (openDb) => {
         .insert(db.t.policyRules)
         .values({ id: "pr-odd", name: "odd", type: "FromTheFuture", config: {}, ...stamps })
     })
-    await db.transaction((tx) => violations.onCertificateChanged(tx, "mc-1"))
+    await db.transaction(judge)
     expect(await violated("pr-env")).toEqual(["mc-1"])
     expect(problems).toEqual(["pr-odd"])
   })

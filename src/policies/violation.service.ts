@@ -161,13 +161,9 @@ export const violationService = ({ db, policies, audit, clock, onViolated, onRow
 
   return {
     /**
-     * Sets the violations of one certificate right, in the transaction that changed it. The caller holds the certificate: it has
-     * locked or inserted it.
+     * Sets the violations of certificates right, in the transaction that changed them. The caller has them as they are now and holds
+     * them: it has locked or inserted them.
      */
-    onCertificateChanged: async (tx: Tx, certificateId: string): Promise<void> =>
-      settle(tx, await policies.subjects(tx, [certificateId])),
-
-    /** `onCertificateChanged`, of a caller that has the certificates as they are now. */
     judge: (tx: Tx, certificates: readonly SubjectRow[]): Promise<void> => settle(tx, certificates),
 
     /** Removes all violations of a rule, in steps. */

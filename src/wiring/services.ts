@@ -172,7 +172,7 @@ export const wireServices = (options: WiringOptions) => {
   const rollouts = rolloutService({ ...common, rollouts: rolloutRows, jobs, queue, planWaves: wavesOfPolicy })
   const lifecycle = lifecycleService({ ...common, certificates, versions, serving, jobs, queue, rollouts })
   const news: CertificateNews = {
-    changed: violations.onCertificateChanged,
+    changed: (tx, certificate) => violations.judge(tx, [certificate]),
     async issued(tx, ...issued) {
       await violations.judge(tx, issued)
       // One message for a run, not one for each of its agents.
