@@ -9,13 +9,15 @@ import { messageOf } from "../errors"
 import type { CheckpointAnswer, CheckpointRequest } from "./sqlite-checkpoint.worker"
 
 export interface CheckpointerOptions extends CheckpointRequest {
-  /** Pages of the log that are not in the database yet. Asked after every commit. */
+  /** Pages of the log that are not in the database yet. */
   readonly unwritten: () => number
   /** Writes them back in this thread: where there is no other. */
   readonly writeBack: () => void
   readonly logger: Logger
   /** Pages at which it begins; 32 MiB unless told. */
   readonly longestLog?: number
+  /** Least time between two looks at the log: one takes half as long as a small commit. */
+  readonly lookEveryMs?: number
 }
 
 /** After 4 MiB, as usual, most of the pages that are written back are about to change again. */
@@ -30,17 +32,23 @@ export class Checkpointer {
   readonly #longestLog: number
   #thread: CheckpointThread | undefined
   #running: Promise<void> | undefined
+  readonly #lookEveryMs: number
+  #lookedAt = Number.NEGATIVE_INFINITY
   #isNearlyDone = false
   #isClosed = false
 
-  constructor({ longestLog = usualLongestLog, ...options }: CheckpointerOptions) {
+  constructor({ longestLog = usualLongestLog, lookEveryMs = 10, ...options }: CheckpointerOptions) {
     this.#options = options
+    this.#lookEveryMs = lookEveryMs
     this.#longestLog = longestLog
   }
 
   /** To be called after every commit. */
   committed(): void {
     if (this.#isClosed || this.#isNearlyDone || this.#running !== undefined) return
+    const now = performance.now()
+    if (now - this.#lookedAt < this.#lookEveryMs) return
+    this.#lookedAt = now
     if (this.#options.unwritten() < this.#longestLog) return
     this.#running = this.#writeMost().finally(() => {
       this.#running = undefined

@@ -81,6 +81,28 @@ export const jobStore = ({ t, read, scan, dialect }: Db) => {
   const ofRollout = hot("jobs_of_rollout", (query: Query) =>
     jobsWhere(query, eq(t.jobs.rolloutId, sql.placeholder("rolloutId"))).orderBy(...oldestFirst),
   )
+  const ofRollouts = hot(null, (query: Query) =>
+    query
+      .select({
+        id: t.jobs.id,
+        rolloutId: t.jobs.rolloutId,
+        type: t.jobs.type,
+        status: t.jobs.status,
+        agentId: t.jobs.agentId,
+        targetId: t.jobs.targetId,
+        attempts: t.jobs.attempts,
+        maxAttempts: t.jobs.maxAttempts,
+        verificationStatus: t.jobs.verificationStatus,
+        completedAt: t.jobs.completedAt,
+        lastError: t.jobs.lastError,
+        wave: t.jobs.wave,
+        hold: t.jobs.hold,
+        ignoresWindows: t.jobs.ignoresWindows,
+      })
+      .from(t.jobs)
+      .where(inGiven(dialect, t.jobs.rolloutId, "rolloutIds"))
+      .orderBy(asc(t.jobs.createdAt), asc(t.jobs.id)),
+  )
   const runningDeploymentsOf = hot("running_deployments_of_agent", (query: Query) =>
     jobsWhere(
       query,
@@ -226,27 +248,7 @@ export const jobStore = ({ t, read, scan, dialect }: Db) => {
     ofRollout: (tx: Tx, rolloutId: string): Promise<JobRow[]> => ofRollout(tx, { rolloutId }),
 
     /** As much of the jobs of roll-outs as tells how these go on, oldest first. */
-    ofRollouts: (rolloutIds: readonly string[]) =>
-      read
-        .select({
-          id: t.jobs.id,
-          rolloutId: t.jobs.rolloutId,
-          type: t.jobs.type,
-          status: t.jobs.status,
-          agentId: t.jobs.agentId,
-          targetId: t.jobs.targetId,
-          attempts: t.jobs.attempts,
-          maxAttempts: t.jobs.maxAttempts,
-          verificationStatus: t.jobs.verificationStatus,
-          completedAt: t.jobs.completedAt,
-          lastError: t.jobs.lastError,
-          wave: t.jobs.wave,
-          hold: t.jobs.hold,
-          ignoresWindows: t.jobs.ignoresWindows,
-        })
-        .from(t.jobs)
-        .where(inArray(t.jobs.rolloutId, [...rolloutIds]))
-        .orderBy(asc(t.jobs.createdAt), asc(t.jobs.id)),
+    ofRollouts: (rolloutIds: readonly string[]) => ofRollouts(read, { rolloutIds: idList(rolloutIds) }),
 
     /** Whether a later deployment to the same target was asked for: putting the older one there would undo it. */
     async isSuperseded(tx: Tx, job: JobRow): Promise<boolean> {

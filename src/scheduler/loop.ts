@@ -15,6 +15,8 @@ export interface LoopDefinition {
   readonly onStart: boolean
   /** Signals that mean "there may be work now". */
   readonly wakeOn?: readonly string[]
+  /** How long after a run began the next one may be woken: what comes meanwhile is done together. */
+  readonly restMs?: number
   run(signal: AbortSignal): Promise<unknown>
 }
 
@@ -23,7 +25,7 @@ export interface LoopRunner {
   take(): void
   /** Another server has it, or the database cannot be asked: what runs is told to stop. */
   lose(): void
-  /** Runs now, or once more after the run under way. */
+  /** Runs now, or once more after the run under way and its rest. */
   wake(): void
   /** Resolves when nothing runs any more. */
   stop(): Promise<void>
@@ -33,11 +35,16 @@ export interface LoopRunner {
 /** croner counts in seconds. */
 const secondsOf = (ms: number): number => Math.max(1, Math.round(ms / 1000))
 
-export const loopRunner = ({ name, everyMs, timeoutMs, onStart, run }: LoopDefinition, log: Logger): LoopRunner => {
+export const loopRunner = (
+  { name, everyMs, timeoutMs, onStart, restMs = 0, run }: LoopDefinition,
+  log: Logger,
+): LoopRunner => {
   let isHeld = false
   let isStopped = false
   let again = false
-  let running: { work: Promise<void>; abort: AbortController; startedAt: number } | null = null
+  let startedAt = Number.NEGATIVE_INFINITY
+  let rest: ReturnType<typeof setTimeout> | undefined
+  let running: { work: Promise<void>; abort: AbortController } | null = null
 
   const once = async (abort: AbortController): Promise<void> => {
     const { promise: late, reject } = Promise.withResolvers<never>()
@@ -57,22 +64,39 @@ export const loopRunner = ({ name, everyMs, timeoutMs, onStart, run }: LoopDefin
     }
   }
 
+  const endRest = (): void => {
+    clearTimeout(rest)
+    rest = undefined
+  }
+
   const start = (): void => {
+    endRest()
+    startedAt = performance.now()
     const abort = new AbortController()
     const work = once(abort).finally(() => {
       running = null
       if (again && isHeld && !isStopped) {
         again = false
-        start()
+        wake()
       }
     })
-    running = { work, abort, startedAt: performance.now() }
+    running = { work, abort }
   }
 
   const wake = (): void => {
     if (!isHeld || isStopped) return
-    if (running === null) start()
-    else again = true
+    if (running !== null) {
+      again = true
+      return
+    }
+    const leftMs = startedAt + restMs - performance.now()
+    if (leftMs <= 0) start()
+    else {
+      rest ??= setTimeout(() => {
+        rest = undefined
+        wake()
+      }, leftMs)
+    }
   }
 
   // The first tick is one interval away: what has to run at once is run by `take` or `wake`.
@@ -82,7 +106,7 @@ export const loopRunner = ({ name, everyMs, timeoutMs, onStart, run }: LoopDefin
     if (!isHeld || isStopped) return
     if (running === null) start()
     // A run that was woken a moment ago does what the tick would have done.
-    else if (performance.now() - running.startedAt >= everyMs) {
+    else if (performance.now() - startedAt >= everyMs) {
       log.warn("loop {loop} is still busy: this tick is left out", { loop: name })
     }
   })
@@ -98,6 +122,7 @@ export const loopRunner = ({ name, everyMs, timeoutMs, onStart, run }: LoopDefin
       if (!isHeld) return
       isHeld = false
       again = false
+      endRest()
       schedule.pause()
       running?.abort.abort()
     },
@@ -105,6 +130,7 @@ export const loopRunner = ({ name, everyMs, timeoutMs, onStart, run }: LoopDefin
     isBusy: () => running !== null,
     async stop() {
       isStopped = true
+      endRest()
       schedule.stop()
       running?.abort.abort()
       await running?.work

@@ -185,6 +185,7 @@ export const loops = (
       timeoutMs: minuteMs,
       onStart: true,
       wakeOn: [auditTopic],
+      restMs: 500,
       run: (signal) => sealing.seal({ signal }),
     },
     {
@@ -257,6 +258,7 @@ export const loops = (
         timeoutMs: minuteMs,
         onStart: true,
         wakeOn: [notificationTopic],
+        restMs: 250,
         run: (signal) => lane.deliverPending(signal),
       },
       {
