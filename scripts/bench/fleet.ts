@@ -153,6 +153,26 @@ const fillPostgres = async (url: string, statements: readonly string[]): Promise
   }
 }
 
+/**
+ * The database, which notes how long the longest transaction held what it had locked: on PostgreSQL until its COMMIT, on SQLite, where
+ * it holds everybody, only what it kept the thread busy.
+ */
+const watchingTransactions = (db: Db, held: { longestMs: number }): Db => ({
+  ...db,
+  async transaction(run) {
+    let began = 0
+    const note = () => (held.longestMs = Math.max(held.longestMs, performance.now() - began))
+    const result = await db.transaction(async (tx) => {
+      began = performance.now()
+      const value = await run(tx)
+      if (db.dialect === "sqlite") note()
+      return value
+    })
+    if (db.dialect === "postgres") note()
+    return result
+  },
+})
+
 /** All services over a database of the given size. `env` adds settings, `parts` replaces what they are wired with. */
 export const openFleet = async (
   dialect: Dialect,
@@ -180,6 +200,8 @@ export const openFleet = async (
   if (dialect === "sqlite") fillSqlite(join(folder, "certctl.db"), statements)
   else await fillPostgres(url, statements)
   const db = await open()
+  const held = { longestMs: 0 }
+  const watched = watchingTransactions(db, held)
   const config = readConfig({
     CERTCTL_DATA_DIR: folder,
     CERTCTL_DATABASE_URL: url,
@@ -191,11 +213,12 @@ export const openFleet = async (
   })
   const sealer = await openSealer({ passphrase })
   const clock = { now: () => new Date() }
-  const wired = wire({ config, db, sealer, clock, serverId: "srv-bench", caFingerprint: "", ...parts })
+  const wired = wire({ config, db: watched, sealer, clock, serverId: "srv-bench", caFingerprint: "", ...parts })
   return {
-    db,
+    db: watched,
     url,
     wired,
+    held,
     async close(): Promise<void> {
       await wired.close(1000)
       await db.close()
@@ -218,25 +241,35 @@ export const machineLine = (): string =>
 export const percentile = (sorted: readonly number[], part: number): number =>
   sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? Number.NaN
 
+const jsonType = { "content-type": "application/json" }
+
+const threadMs = (): number => {
+  const { user, system } = process.threadCpuUsage()
+  return (user + system) / 1000
+}
+
 /**
- * Runs `work` beside a caller that wants one small answer every ten milliseconds. A caller's wait counts from the moment at which it
- * wanted to ask, not from the moment at which it could.
+ * Runs `work` beside a caller that wants one small answer every ten milliseconds, and another that wants to change something as often. A
+ * caller's wait counts from the moment at which it wanted to ask, not from the moment at which it could.
  */
-export const besideRequests = async <R>(fleet: Pick<Fleet, "wired">, path: string, work: () => Promise<R>) => {
+export const besideRequests = async <R>(fleet: Pick<Fleet, "wired" | "held">, path: string, work: () => Promise<R>) => {
   const waits: number[] = []
+  const writeWaits: number[] = []
   const failures: string[] = []
   let worstGap = 0
+  let worstHold = 0
   let isOver = false
   Bun.gc(true)
   const before = process.memoryUsage().rss
   let peak = before
-  const ask = async (): Promise<void> => {
+  fleet.held.longestMs = 0
+  const ask = async (asked: () => Request, waited: number[]): Promise<void> => {
     let wanted = performance.now()
     while (!isOver) {
-      const answer = await fleet.wired.app.fetch(new Request(`http://certctl.example${path}`), {})
+      const answer = await fleet.wired.app.fetch(asked(), {})
       await answer.arrayBuffer()
       if (answer.status !== 200) failures.push(String(answer.status))
-      waits.push(performance.now() - wanted)
+      waited.push(performance.now() - wanted)
       peak = Math.max(peak, process.memoryUsage.rss())
       wanted = Math.max(wanted + 10, performance.now())
       await Bun.sleep(Math.max(0, wanted - performance.now()))
@@ -244,13 +277,21 @@ export const besideRequests = async <R>(fleet: Pick<Fleet, "wired">, path: strin
   }
   const watch = async (): Promise<void> => {
     while (!isOver) {
-      const left = performance.now()
+      const [left, busyBefore] = [performance.now(), threadMs()]
       await new Promise((resolve) => setImmediate(resolve))
       worstGap = Math.max(worstGap, performance.now() - left)
       await Bun.sleep(1)
+      worstHold = Math.max(worstHold, threadMs() - busyBefore)
     }
   }
-  const beside = [ask(), watch()]
+  const read = () => new Request(`http://certctl.example${path}`)
+  let changes = 0
+  const change = () => {
+    changes += 1
+    const body = JSON.stringify({ description: `changed ${changes} times` })
+    return new Request("http://certctl.example/api/v1/teams/t-1", { method: "PUT", body, headers: jsonType })
+  }
+  const beside = [ask(read, waits), ask(change, writeWaits), watch()]
   const began = performance.now()
   const cpuBefore = process.cpuUsage()
   try {
@@ -269,7 +310,12 @@ export const besideRequests = async <R>(fleet: Pick<Fleet, "wired">, path: strin
       requests: sorted.length,
       p99: percentile(sorted, 0.99),
       max: sorted.at(-1) ?? 0,
+      maxOfChanges: Math.max(0, ...writeWaits),
       worstGap,
+      /** The most that the thread worked before it came to others. A busy machine makes the gap longer, not this. */
+      worstHold,
+      /** The longest that a transaction held what it had locked. */
+      longestTransaction: fleet.held.longestMs,
       failures: failures.length,
     }
   } finally {

@@ -6,20 +6,36 @@ import "reflect-metadata"
 import { systemActor } from "../../src/access/actor"
 import { leafStore } from "../../src/audit/leaf.store"
 import { sealingService } from "../../src/audit/sealing.service"
+import { foldRowCounts } from "../../src/db/row-count-folding"
+import { indexRecent } from "../../src/db/search-triggers"
+import { movableClock } from "../../src/testing/storm-world"
 import { besideRequests, type Dialect, machineLine, openFleet } from "./fleet"
 
 const certificates = Number(process.argv[2] ?? 1_000_000)
 const chosen = process.argv[3] as Dialect | undefined
 const rows: string[] = []
+const hourMs = 3_600_000
 const never = new AbortController().signal
 
 for (const dialect of chosen === undefined ? (["sqlite", "postgres"] as const) : [chosen]) {
   const due = Math.ceil(certificates / 50)
   const size = { certificates, due, agents: Math.max(1, Math.floor(certificates / 500)), pastJobs: certificates }
-  const fleet = await openFleet(dialect, size)
-  const { renewals, processor, violations, policies, shortLived, observations, renewalPolicies, outbox } =
-    fleet.wired.services
-  const sealing = sealingService({ db: fleet.db, leaves: leafStore(fleet.db), clock: { now: () => new Date() } })
+  const clock = movableClock()
+  const fleet = await openFleet(dialect, size, {}, { clock })
+  const {
+    renewals,
+    processor,
+    violations,
+    policies,
+    shortLived,
+    observations,
+    renewalPolicies,
+    outbox,
+    windows,
+    agents,
+    deliveries,
+  } = fleet.wired.services
+  const sealing = sealingService({ db: fleet.db, leaves: leafStore(fleet.db), clock })
   try {
     // So that something waits, and something violates.
     await renewals.checkAll(never)
@@ -37,6 +53,30 @@ for (const dialect of chosen === undefined ? (["sqlite", "postgres"] as const) :
       "audit sealing": () => sealing.seal({ signal: never }),
       "audit sealing, everything": () => sealing.seal({ everything: true, signal: never }),
       "observation thinning": () => observations.thin(never),
+      "adding up of numbers": () => foldRowCounts(fleet.db, never),
+      "search indexing": () => indexRecent(fleet.db, never),
+      "opening of windows": () => windows.release(never),
+      "agents fall silent": () => agents.markSilent(60_000),
+      "jobs time out": async () => {
+        clock.advance(25 * hourMs)
+        await processor.reap(never)
+      },
+      "failed jobs come back": async () => {
+        clock.advance(hourMs)
+        await processor.retry(never)
+      },
+      "jobs that came back": () => processor.process(never),
+      "renewal check a day later": () => renewals.checkAll(never),
+      "policy sweep a day later": () => violations.sweep({ signal: never }),
+      announcements: async () => {
+        await Promise.all(deliveries.lanes.map((lane) => lane.deliverPending(never)))
+      },
+      "outbox, thinned": async () => {
+        clock.advance(8 * 24 * hourMs)
+        await outbox.thin(never)
+      },
+      "audit sealing of all that": () => sealing.seal({ signal: never }),
+      "adding up of all that": () => foldRowCounts(fleet.db, never),
     }
     for (const [name, run] of Object.entries(loops)) {
       const seen = await besideRequests(fleet, "/api/v1/certificates/mc-00000001", run)
@@ -50,7 +90,10 @@ for (const dialect of chosen === undefined ? (["sqlite", "postgres"] as const) :
           String(seen.requests).padStart(9),
           `${seen.p99.toFixed(0)} ms`.padStart(8),
           `${seen.max.toFixed(0)} ms`.padStart(8),
+          `${seen.maxOfChanges.toFixed(0)} ms`.padStart(8),
           `${seen.worstGap.toFixed(0)} ms`.padStart(9),
+          `${seen.worstHold.toFixed(0)} ms`.padStart(9),
+          `${seen.longestTransaction.toFixed(0)} ms`.padStart(9),
           String(seen.failures).padStart(9),
         ].join(""),
       )
@@ -63,6 +106,6 @@ for (const dialect of chosen === undefined ? (["sqlite", "postgres"] as const) :
 
 console.log(`\nbun scripts/bench/loops.bench.ts ${certificates}   (${machineLine()})\n`)
 console.log(
-  "dialect  loop                                   time     CPU   memory  requests     p99     max loop gap  failures",
+  "dialect  loop                                   time     CPU   memory  requests     p99     max  change loop gap    thread  transact  failures",
 )
 for (const row of rows) console.log(row)

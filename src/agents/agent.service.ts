@@ -1,5 +1,6 @@
 /** Agents: registration, signs of life, retirement. */
 import { createHash, randomBytes } from "node:crypto"
+import { setImmediate as nextTurn } from "node:timers/promises"
 import { type Actor, actorName, systemActor } from "../access/actor"
 import type { AuditService } from "../audit/audit.service"
 import type { LifecycleService } from "../certificates/lifecycle.service"
@@ -48,6 +49,9 @@ export interface Retirement {
   cascade: boolean
   counts: DependencyCounts
 }
+
+/** Agents of one transaction: after an outage all are silent at once. */
+const silentAtOnce = 100
 
 const missing = (id: string) => new AppError("not_found", `agent ${id} does not exist`)
 export const retiredAgent = (id: string) =>
@@ -169,23 +173,37 @@ export const agentService = (deps: Deps) => {
       }),
 
     /** Marks agents as offline that have been silent for longer than `silenceMs`. */
-    markSilent: (silenceMs: number): Promise<string[]> =>
-      db.transaction(async (tx) => {
-        const silentSince = new Date(clock.now().getTime() - silenceMs)
-        const silent = await agents.markSilent(tx, statusesBefore("Offline"), silentSince)
-        await audit.append(
-          tx,
-          ...silent.map((agent) => ({
-            actor: systemActor,
-            action: "agent_offline",
-            resourceType: "agent",
-            resourceId: agent.id,
-            // The only state from which one becomes Offline by silence.
-            details: { from: "Online", to: "Offline", last_heartbeat_at: agent.lastHeartbeatAt?.toISOString() ?? null },
-          })),
-        )
-        return silent.map((agent) => agent.id)
-      }),
+    async markSilent(silenceMs: number): Promise<string[]> {
+      const silentSince = new Date(clock.now().getTime() - silenceMs)
+      const markSome = () =>
+        db.transaction(async (tx) => {
+          const some = await agents.markSilent(tx, statusesBefore("Offline"), silentSince, silentAtOnce)
+          await audit.append(
+            tx,
+            ...some.map((agent) => ({
+              actor: systemActor,
+              action: "agent_offline",
+              resourceType: "agent",
+              resourceId: agent.id,
+              // The only state from which one becomes Offline by silence.
+              details: {
+                from: "Online",
+                to: "Offline",
+                last_heartbeat_at: agent.lastHeartbeatAt?.toISOString() ?? null,
+              },
+            })),
+          )
+          return some.map((agent) => agent.id)
+        })
+      const silent: string[] = []
+      for (let isLast = false; !isLast; ) {
+        const some = await markSome()
+        silent.push(...some)
+        isLast = some.length < silentAtOnce
+        await nextTurn()
+      }
+      return silent
+    },
 
     /**
      * Retires an agent for good. null: it was retired before.

@@ -93,20 +93,22 @@ export const agentStore = ({ t, read }: Db) => {
       return changed[0] ?? null
     },
 
-    /** Marks agents that have been silent; returns them. `from`: the statuses that can become Offline. */
-    markSilent: (tx: Tx, from: readonly AgentRow["status"][], silentSince: Date) =>
-      tx
+    /** Marks some of the agents that have been silent; returns them. `from`: the statuses that can become Offline. */
+    markSilent: (tx: Tx, from: readonly AgentRow["status"][], silentSince: Date, limit: number) => {
+      const isSilent = and(
+        inArray(t.agents.status, [...from]),
+        isNull(t.agents.retiredAt),
+        notInArray(t.agents.id, sentinelAgentIds),
+        lt(t.agents.lastHeartbeatAt, silentSince),
+      )
+      const some = tx.select({ id: t.agents.id }).from(t.agents).where(isSilent).limit(limit)
+      // Said twice: one that reports at this moment is looked at again when its row is free.
+      return tx
         .update(t.agents)
         .set({ status: "Offline" })
-        .where(
-          and(
-            inArray(t.agents.status, [...from]),
-            isNull(t.agents.retiredAt),
-            notInArray(t.agents.id, sentinelAgentIds),
-            lt(t.agents.lastHeartbeatAt, silentSince),
-          ),
-        )
-        .returning(),
+        .where(and(inArray(t.agents.id, some), isSilent))
+        .returning()
+    },
 
     async activeTargets(tx: Tx | Query, agentId: string): Promise<string[]> {
       const rows = await tx

@@ -18,17 +18,22 @@ const windowMs = 20_000
 /** Once in a while also what clocks of several servers may differ. */
 const wideWindowMs = 300_000
 const wideEveryMs = 60_000
-const mostPerBatch = 1000
+/**
+ * Events of one transaction. On SQLite everybody waits for it, and the next one is cheap to find; on PostgreSQL every batch looks at its
+ * window again.
+ */
+const mostPerBatch = { sqlite: 250, postgres: 1000 } as const
 /** Events passed over at once where everything is looked at. */
-const pageSize = 1000
+const pageSize = 500
 
 interface Deps {
-  readonly db: Pick<Db, "transaction" | "signal">
+  readonly db: Pick<Db, "dialect" | "transaction" | "signal">
   readonly leaves: Pick<LeafStore, "lastIn" | "unsealedIn" | "unsealedAmong" | "eventsAfter" | "insert">
   readonly clock: Clock
 }
 
 export const sealingService = ({ db, leaves, clock }: Deps) => {
+  const batchSize = mostPerBatch[db.dialect]
   let lastWideAt = Number.NEGATIVE_INFINITY
 
   const number = async (tx: Tx, lastSeq: number, events: readonly AuditEvent[]): Promise<number> => {
@@ -48,7 +53,7 @@ export const sealingService = ({ db, leaves, clock }: Deps) => {
       // An event from a clock that was ahead must not move the window into the future.
       const newest = Math.min(last?.timestamp.getTime() ?? 0, clock.now().getTime())
       const since = new Date(newest - lookBackMs)
-      return number(tx, last?.seq ?? 0, await leaves.unsealedIn(tx, last, since, mostPerBatch))
+      return number(tx, last?.seq ?? 0, await leaves.unsealedIn(tx, last, since, batchSize))
     })
 
   /** Page by page, beside requests: there may be millions, nearly all of which are sealed. */
@@ -84,7 +89,7 @@ export const sealingService = ({ db, leaves, clock }: Deps) => {
       for (;;) {
         const sealed = await sealBatch(isWide ? wideWindowMs : windowMs)
         total += sealed
-        if (sealed < mostPerBatch || signal?.aborted === true) break
+        if (sealed < batchSize || signal?.aborted === true) break
         await nextTurn()
       }
       return everything ? total + (await sealEverything(signal)) : total

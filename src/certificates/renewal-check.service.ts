@@ -40,7 +40,7 @@ const dayMs = 86_400_000
 /** Candidates read at once: few columns, all from an index. */
 const pageSize = 1000
 /** Rows of the index that a query passes over at most. */
-const pieceSize = 20_000
+const pieceSize = 10_000
 /** Policies that a query names; certificates under others are looked at one by one. */
 const mostNamed = 500
 /**
@@ -308,6 +308,7 @@ export const renewalCheckService = (deps: RenewalCheckDeps) => {
         // No query reads more of the index than a piece, however little of it there is to do.
         const end: Position = await due.pieceEnd(until, last, pieceSize)
         isLast = end === null
+        await nextTurn()
         for (let page: Candidate[] | null = null; page === null || page.length === pageSize; ) {
           page = await due.expiring({ until, end, now, automatic: automatic.slice(0, mostNamed) }, last, pageSize)
           checked += page.length

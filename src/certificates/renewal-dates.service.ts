@@ -22,8 +22,8 @@ interface Deps {
   outbox: Pick<OutboxQueue, "add">
 }
 
-/** Certificates of one transaction. */
-const pageSize = 50
+/** Certificates of one transaction: on SQLite everybody waits for it, on PostgreSQL whoever wants to change one of them. */
+const pageSize = 20
 /** Certificates of one entry of the outbox: where a crash throws it back to. */
 const pieceSize = 5000
 const kind = "renewal_dates"

@@ -106,7 +106,7 @@ onEachDialect("the renewal points under a policy that has changed", (openDb) => 
     const settled = async () =>
       (await db.read.select().from(db.t.certificates)).filter((row) => row.renewAt?.getTime() === right(row.id)).length
     // The call has answered; the rest is owed.
-    expect(await settled()).toBe(50)
+    expect(await settled()).toBe(20)
     expect(await owed()).toBe(1)
 
     // A server that dies at once: what it had begun is another one's as soon as the claim has lapsed.

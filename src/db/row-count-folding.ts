@@ -29,8 +29,11 @@ const foldOnPostgres = async ({ t, read, transaction }: Db, signal?: AbortSignal
 /** Changes that SQLite adds at a time, while everybody waits: three to eight milliseconds, by how many counters they touch. */
 const sqlitePiece = 500
 
-/** Pieces that its writer is given at once. If each waited for what was queued meanwhile, they could fall behind. */
-const piecesAtOnce = 16
+/**
+ * Pieces that its writer has at once: who wants to write waits for them. If each waited for the one before to be on the disk, they could
+ * fall behind.
+ */
+const piecesAtOnce = 3
 
 /** The oldest changes. The numbers begin with 1 again where all were taken away. */
 const nextPiece = `id < (select min(id) from row_changes) + ${sqlitePiece}`
@@ -72,9 +75,10 @@ const foldOnSqlite = async ({ t, read, transaction }: Db, signal?: AbortSignal):
   const [row] = await read.select({ first: min(id), last: max(id) }).from(t.rowChanges)
   // What is appended from now on is for the next time.
   let pieces = Math.ceil(((row?.last ?? 0) - (row?.first ?? 1) + 1) / sqlitePiece)
-  for (; pieces > 0 && signal?.aborted !== true; pieces -= piecesAtOnce) {
-    await Promise.all(Array.from({ length: Math.min(pieces, piecesAtOnce) }, fold))
+  const foldSome = async (): Promise<void> => {
+    for (; pieces > 0 && signal?.aborted !== true; await fold()) pieces -= 1
   }
+  await Promise.all(Array.from({ length: piecesAtOnce }, foldSome))
 }
 
 /** Adds the changes there are. Any number of servers may do so at once: they leave each other's alone. */

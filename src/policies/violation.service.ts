@@ -28,8 +28,8 @@ interface Deps {
 
 /** Certificates read at once by a sweep; small, so that requests get their turn in between. */
 const pageSize = 200
-/** Certificates of one transaction. */
-const batchSize = 100
+/** Certificates of one transaction: nobody else can change them meanwhile. */
+const batchSize = 25
 /** Violations removed by one transaction. */
 const dropSize = 2000
 
