@@ -191,7 +191,7 @@ const oneStep = async (connection: SchemaConnection, round: Round): Promise<bool
     // A rebuilt table has lost its triggers. Without any migration there is no table to put them on.
     if (step.direction === "up" || before.length > 1) await runAll(connection, round.triggers)
   } catch (error) {
-    throw new Error(`migration ${name} (${step.direction}) failed: ${messageOf(error)}`, {
+    throw new AppError("invalid_state", `migration ${name} (${step.direction}) failed: ${messageOf(error)}`, {
       cause: error,
     })
   }

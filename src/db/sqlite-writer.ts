@@ -7,6 +7,7 @@
 import { AsyncLocalStorage } from "node:async_hooks"
 import type { Database, Statement } from "better-sqlite3"
 import { drizzle } from "drizzle-orm/better-sqlite3"
+import { AppError } from "../errors"
 import type { SchemaConnection, Tx } from "./db"
 import { driverError } from "./errors"
 import { deadlineError, demandTurn, inTurn, Turn } from "./guard"
@@ -254,7 +255,8 @@ export class SqliteWriter {
         : (connection.pragma("foreign_key_check") as { table: string; parent: string }[])
       const first = violations[0]
       if (first !== undefined) {
-        throw new Error(
+        throw new AppError(
+          "invalid_state",
           `${violations.length} rows would refer to nothing, the first in ${first.table} to ${first.parent}`,
         )
       }

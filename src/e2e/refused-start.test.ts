@@ -1,8 +1,11 @@
 /** Where the server must not start: exit code 1, one clear line, nothing listening. */
+import { Database } from "bun:sqlite"
 import { afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import { chmodSync, mkdirSync, rmSync, writeFileSync } from "node:fs"
 import { connect } from "node:net"
 import { testAuthority, testLeaf } from "../../agent/agent-server.fake"
+import { createRootAuthority } from "../pki/authority"
+import { privateKeyPem } from "../pki/keys"
 import { freePort } from "../testing/free-port"
 import { postgresScene } from "../testing/on-each-database"
 import { prepareLimitMs, prepareTestPostgres } from "../testing/postgres"
@@ -49,6 +52,7 @@ const pair = async (): Promise<{ certPath: string; keyPath: string; otherKeyPath
   return paths
 }
 
+const est = { CERTCTL_EST_ENABLED: "true", CERTCTL_EST_ENROLLMENT_PASSWORD: "secret-of-ours" }
 const scep = { CERTCTL_SCEP_ENABLED: "true", CERTCTL_SCEP_CHALLENGE_PASSWORD: "secret-of-ours" }
 
 describe("the server does not start", () => {
@@ -104,6 +108,10 @@ describe("the server does not start", () => {
     [{ CERTCTL_CA_CERT_PATH: "/nowhere/ca.pem", CERTCTL_CA_KEY_PATH: "/nowhere/ca.key" }, "/nowhere/ca."],
     [{ CERTCTL_TRUSTED_PROXIES: "10.0.0.0/33" }, "CERTCTL_TRUSTED_PROXIES: entry 1"],
     [{ CERTCTL_RATE_LIMIT_RPS: "-1" }, "CERTCTL_RATE_LIMIT_RPS must be above 0"],
+    [{ CERTCTL_EST_ENABLED: "true" }, "EST would be open to everybody"],
+    [{ ...est, CERTCTL_EST_ISSUER_ID: "iss-none" }, "CERTCTL_EST_ISSUER_ID, iss-none, cannot be used"],
+    [{ ...est, CERTCTL_EST_CHANNEL_BINDING_REQUIRED: "true" }, "CERTCTL_EST_CHANNEL_BINDING_REQUIRED cannot be"],
+    [{ ...est, CERTCTL_EST_MTLS_ENABLED: "true" }, "CERTCTL_EST_MTLS_CLIENT_CA_TRUST_BUNDLE_PATH must be set"],
     [{ CERTCTL_SCEP_ENABLED: "true" }, "CERTCTL_SCEP_CHALLENGE_PASSWORD must be set"],
     [{ ...scep, CERTCTL_SCEP_ISSUER_ID: "iss-none" }, "CERTCTL_SCEP_ISSUER_ID, iss-none, cannot be used"],
     [{ ...scep, CERTCTL_SCEP_RA_CERT_PATH: "/nowhere/ra.pem" }, "CERTCTL_SCEP_RA_KEY_PATH must be set together"],
@@ -134,6 +142,64 @@ describe("the server does not start", () => {
     for (const key of [keyPath, otherKeyPath]) {
       expect(await refusal({ CERTCTL_CA_CERT_PATH: certPath, CERTCTL_CA_KEY_PATH: key })).toContain(`with ${key} as CA`)
     }
+  })
+
+  test.each([
+    ["has expired", -3, -1, "expired on"],
+    ["is not yet valid", 1, 3, "is not valid before"],
+  ])("with a CA on disk that %s", async (_state, fromDays, untilDays, words) => {
+    stage = openStage()
+    const at = (days: number) => new Date(Date.now() + days * 86_400_000)
+    const ca = await createRootAuthority({
+      keyType: "ecdsa-p256",
+      commonName: "A CA of another time",
+      notBefore: at(fromDays),
+      notAfter: at(untilDays),
+    })
+    const [certPath, keyPath] = [stage.at("ca.pem"), stage.at("ca.key")]
+    writeFileSync(certPath, ca.certPem)
+    writeFileSync(keyPath, privateKeyPem(ca.privateKey), { mode: 0o600 })
+    expect(await refusal({ CERTCTL_CA_CERT_PATH: certPath, CERTCTL_CA_KEY_PATH: keyPath })).toContain(words)
+  })
+
+  test("with a CA on disk that may not sign certificates, or whose key is of another CA", async () => {
+    stage = openStage()
+    const paths = { CERTCTL_CA_CERT_PATH: stage.at("ca.pem"), CERTCTL_CA_KEY_PATH: stage.at("ca.key") }
+    const makeCa = async (name: string, usage: string): Promise<void> => {
+      const of = [
+        "-subj",
+        "/CN=A CA",
+        "-addext",
+        "basicConstraints=critical,CA:TRUE",
+        "-addext",
+        `keyUsage=critical,${usage}`,
+      ]
+      const files = ["-keyout", stage.at(`${name}.key`), "-out", stage.at(`${name}.pem`)]
+      const made = stage.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", ...of, ...files],
+        { name: `openssl-${name}` },
+      )
+      expect(await made.exited).toBe(0)
+    }
+    await makeCa("ca", "cRLSign")
+    expect(await refusal(paths)).toContain("does not allow signing certificates (keyCertSign)")
+    await makeCa("other", "keyCertSign")
+    const ofAnother = { ...paths, CERTCTL_CA_CERT_PATH: stage.at("other.pem") }
+    expect(await refusal(ofAnother)).toContain("the private key does not belong to it")
+  })
+
+  test("on a database that it cannot migrate, which stays as it is", async () => {
+    stage = openStage()
+    const file = stage.at("foreign.db")
+    const foreign = new Database(file)
+    foreign.run("create table teams (id text primary key)")
+    foreign.close()
+    expect(await refusal({ CERTCTL_DATABASE_URL: `sqlite:${file}` })).toContain("migration 0000_init (up) failed")
+    const after = new Database(file, { readonly: true })
+    expect(after.query("select name from sqlite_schema where name in ('teams', 'owners')").all()).toEqual([
+      { name: "teams" },
+    ])
+    after.close()
   })
 
   test("on a port that is in use", async () => {
