@@ -2,6 +2,7 @@
  * What is done to many certificates at once: all that match, page by page, however many those are. One that fails stops no other.
  * Matching ends at the moment of the call: what is created while it runs is left alone.
  */
+import { setImmediate as nextTurn } from "node:timers/promises"
 import type { Actor } from "../access/actor"
 import type { AuditService } from "../audit/audit.service"
 import type { Clock } from "../clock"
@@ -53,7 +54,11 @@ const listedIds = 100
 const inParallel = async <T>(items: readonly T[], run: (item: T) => Promise<void>): Promise<void> => {
   const waiting = [...items]
   const worker = async (): Promise<void> => {
-    for (let item = waiting.shift(); item !== undefined; item = waiting.shift()) await run(item)
+    for (let item = waiting.shift(); item !== undefined; item = waiting.shift()) {
+      await run(item)
+      // What only reads would keep the thread until all are done.
+      await nextTurn()
+    }
   }
   await Promise.all(Array.from({ length: concurrency }, worker))
 }

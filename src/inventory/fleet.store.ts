@@ -5,7 +5,7 @@ import type { Db } from "../db/db"
 /** Enough for a page; an agent with more targets is looked at through the API. */
 const mostRows = 500
 
-export const fleetStore = ({ t, read }: Pick<Db, "t" | "read">) => {
+export const fleetStore = ({ t, read, scan }: Pick<Db, "t" | "read" | "scan">) => {
   const { certificates, certificateTargets: mappings, deploymentTargets: targets, discoveredCertificates } = t
   const isManaged = notInArray(certificates.status, ["Revoked", "Archived"])
 
@@ -14,7 +14,8 @@ export const fleetStore = ({ t, read }: Pick<Db, "t" | "read">) => {
     dependents: async (agentIds: readonly string[]) =>
       agentIds.length === 0
         ? []
-        : read
+        : // A page of agents may have tens of thousands of certificates.
+          scan
             .select({
               agentId: targets.agentId,
               certificates: countDistinct(certificates.id),
@@ -29,7 +30,7 @@ export const fleetStore = ({ t, read }: Pick<Db, "t" | "read">) => {
     /** The certificates of each agent that lapse first, at most `perAgent` of each. */
     async firstToLapse(agentIds: readonly string[], perAgent: number) {
       if (agentIds.length === 0) return []
-      const pairs = read
+      const pairs = scan
         .selectDistinct({
           agentId: targets.agentId,
           id: certificates.id,
@@ -47,7 +48,7 @@ export const fleetStore = ({ t, read }: Pick<Db, "t" | "read">) => {
           ),
         )
         .as("pairs")
-      const ranked = read
+      const ranked = scan
         .select({
           agentId: pairs.agentId,
           id: pairs.id,
@@ -59,7 +60,7 @@ export const fleetStore = ({ t, read }: Pick<Db, "t" | "read">) => {
         })
         .from(pairs)
         .as("ranked")
-      return read
+      return scan
         .select({
           agentId: ranked.agentId,
           id: ranked.id,

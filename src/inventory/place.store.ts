@@ -1,6 +1,7 @@
 /** Where certificates go and what was last sent there, for many certificates at once. Reads only. */
 import { and, asc, desc, eq, inArray, isNotNull, sql } from "drizzle-orm"
 import type { Db } from "../db/db"
+import { unindexed } from "../db/unindexed"
 
 export const placeStore = ({ t, read }: Pick<Db, "t" | "read">) => {
   const { certificateTargets, certificateVersions: versions, deploymentTargets: targets, agents, jobs } = t
@@ -64,30 +65,44 @@ export const placeStore = ({ t, read }: Pick<Db, "t" | "read">) => {
     /** The newest deployment to each target. */
     async newestDeployments(certificateIds: readonly string[]) {
       if (certificateIds.length === 0) return []
+      const columns = {
+        id: jobs.id,
+        certificateId: jobs.certificateId,
+        targetId: jobs.targetId,
+        status: jobs.status,
+        createdAt: jobs.createdAt,
+        startedAt: jobs.startedAt,
+        completedAt: jobs.completedAt,
+      }
       const ranked = read
         .select({
-          id: jobs.id,
+          ...columns,
           rank: sql<number>`row_number() over (partition by ${jobs.certificateId}, ${jobs.targetId}
             order by ${jobs.createdAt} desc, ${jobs.id} desc)`.as("rank"),
         })
         .from(jobs)
         .where(
-          and(inArray(jobs.certificateId, [...certificateIds]), eq(jobs.type, "Deployment"), isNotNull(jobs.targetId)),
+          and(
+            inArray(jobs.certificateId, [...certificateIds]),
+            eq(unindexed(jobs.type), "Deployment"),
+            isNotNull(unindexed(jobs.targetId)),
+          ),
         )
         .as("ranked")
+      // Not joined with the jobs again: to have them in their order, SQLite would read all there are.
       return read
         .select({
-          id: jobs.id,
-          certificateId: jobs.certificateId,
-          targetId: jobs.targetId,
-          status: jobs.status,
-          createdAt: jobs.createdAt,
-          startedAt: jobs.startedAt,
-          completedAt: jobs.completedAt,
+          id: ranked.id,
+          certificateId: ranked.certificateId,
+          targetId: ranked.targetId,
+          status: ranked.status,
+          createdAt: ranked.createdAt,
+          startedAt: ranked.startedAt,
+          completedAt: ranked.completedAt,
         })
-        .from(jobs)
-        .innerJoin(ranked, and(eq(ranked.id, jobs.id), eq(ranked.rank, 1)))
-        .orderBy(desc(jobs.createdAt))
+        .from(ranked)
+        .where(eq(ranked.rank, 1))
+        .orderBy(desc(ranked.createdAt))
     },
   }
 }

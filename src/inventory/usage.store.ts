@@ -7,7 +7,7 @@ import { rowCounts } from "../db/row-counts"
 /** A select box with more entries than this helps nobody. */
 const mostChoices = 1000
 
-export const usageStore = ({ t, read }: Pick<Db, "t" | "read">) => {
+export const usageStore = ({ t, read, scan }: Pick<Db, "t" | "read" | "scan">) => {
   const { certificates, owners, renewalPolicies, policyRules, policyViolations } = t
   const { certificateTargets, agents, agentGroups } = t
   const counts = rowCounts({ t, read })
@@ -15,7 +15,8 @@ export const usageStore = ({ t, read }: Pick<Db, "t" | "read">) => {
   /** Rows that refer to each of the ids by a column; those that nothing refers to are left out. */
   const per = async (column: SQLiteColumn, ids: readonly string[]): Promise<ReadonlyMap<string, number>> => {
     if (ids.length === 0) return new Map()
-    const rows = await read
+    // A single issuer may have a million.
+    const rows = await scan
       .select({ id: column, n: count() })
       .from(column.table)
       .where(inArray(column, [...ids]))

@@ -313,13 +313,15 @@ export const jobProcessorService = (deps: Deps) => {
     /** One pass of the job processor; goes on at once after a full batch. */
     async process(signal: AbortSignal): Promise<void> {
       const limit = Math.max(1, settings.concurrency)
+      // What is only offered needs no CA, and must leave connections to those who ask meanwhile.
+      const atOnce = settings.keygenMode === "agent" ? Math.min(limit, transactionsAtOnce) : limit
       const seen = new Set<string>()
       while (!signal.aborted) {
         const lapsed = await jobs.lapsed(clock.now(), batchSize)
         await inParallel(lapsed, limit, recoverOne)
         await nextTurn()
         const claimed = await jobs.claimable(clock.now(), limit * 4)
-        await inParallel(claimed, limit, processOne)
+        await inParallel(claimed, atOnce, processOne)
         // Where nothing new turns up, another pass would do the same again.
         if (claimed.length < limit * 4 || claimed.every((job) => seen.has(job.id))) break
         for (const { id } of claimed) seen.add(id)
