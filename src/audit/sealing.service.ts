@@ -22,7 +22,7 @@ const wideEveryMs = 60_000
  * Events of one transaction. On SQLite everybody waits for it, and the next one is cheap to find; on PostgreSQL every batch looks at its
  * window again.
  */
-const mostPerBatch = { sqlite: 250, postgres: 1000 } as const
+const mostPerBatch = { sqlite: 250, postgres: 500 } as const
 /** Events passed over at once where everything is looked at. */
 const pageSize = 500
 
