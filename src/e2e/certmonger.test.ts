@@ -100,35 +100,42 @@ describe.skipIf([certmonger, getcert, faketime].includes(""))("certmonger", () =
       const names = ["-N", `CN=${id}.example.com`, "-D", `${id}.example.com`]
       return get("request", "-c", "certctl", "-I", id, ...files, ...names, "-L", secret)
     }
-    const serial = (): string => {
-      const certificate = parseCertificate(readFileSync(at("host.pem"), "utf8"))
-      expect(certificate.commonName).toBe("host.example.com")
-      expect(keysMatch(readPrivateKey(readFileSync(at("host.key"), "utf8")), certificate.der)).toBe(true)
+    const serial = (id: string): string => {
+      const certificate = parseCertificate(readFileSync(at(`${id}.pem`), "utf8"))
+      expect(certificate.commonName).toBe(`${id}.example.com`)
+      expect(keysMatch(readPrivateKey(readFileSync(at(`${id}.key`), "utf8")), certificate.der)).toBe(true)
       return certificate.serial
     }
-    await request("host", password)
-    await until("it has a certificate", async () => (await state("host")) === "MONITORING", waitMs, 100)
-    const first = serial()
+    const isKept = (id: string) =>
+      until(`${id} has a certificate`, async () => (await state(id)) === "MONITORING", waitMs, 100)
+    // One with the password of all, the other with one that is good for the first time only.
+    const hosts = { host: password, single: (await server.post("/api/v1/scep/challenges", {})).challenge }
+    const ids = Object.keys(hosts)
+    for (const [id, secret] of Object.entries(hosts)) await request(id, secret)
+    for (const id of ids) await isKept(id)
+    const first = ids.map(serial)
 
     // It looks at what it keeps when it starts, then every half hour.
     await daemon.stop()
     await start("+1h")
-    const versions = async (): Promise<string[]> => {
-      const { data } = await server.get("/api/v1/certificates")
+    const versions = async (id: string): Promise<string[]> => {
+      const { data } = await server.get(`/api/v1/certificates?q=${id}.example.com`)
       expect(data).toHaveLength(1)
-      expect(data[0]).toMatchObject({ source: "SCEP", status: "Active", common_name: "host.example.com" })
+      expect(data[0]).toMatchObject({ source: "SCEP", status: "Active", common_name: `${id}.example.com` })
       const { data: rows } = await server.get(`/api/v1/certificates/${data[0].id}/versions`)
       return rows.map((version: { serial_number: string }) => version.serial_number).sort()
     }
-    await until("it has renewed", async () => (await versions()).length === 2, waitMs, 100)
-    await until("it keeps the new one", async () => (await state("host")) === "MONITORING", waitMs, 100)
-    expect(serial()).not.toBe(first)
-    expect(await versions()).toEqual([first, serial()].sort())
+    for (const [n, id] of ids.entries()) {
+      await until(`${id} has renewed`, async () => (await versions(id)).length === 2, waitMs, 100)
+      await isKept(id)
+      expect(serial(id)).not.toBe(first[n])
+      expect(await versions(id)).toEqual([first[n] ?? "", serial(id)].sort())
+    }
 
     await request("stranger", "a guess")
     await until("it is refused", async () => (await state("stranger")) === "CA_REJECTED", waitMs, 100)
     expect(await get("list", "-i", "stranger")).toContain("not permitted")
     expect(existsSync(at("stranger.pem"))).toBe(false)
-    expect((await server.get("/api/v1/certificates")).total).toBe(1)
+    expect((await server.get("/api/v1/certificates")).total).toBe(2)
   })
 })

@@ -34,10 +34,15 @@ export const tooMany = (seconds: number) =>
 const namesOf = ({ commonName, sans }: Pick<Csr, "commonName" | "sans">): string =>
   [...new Set([commonName, ...sans.map(({ value }) => value)].map(nameKey))].sort().join(" ")
 
+const isForSameNames = (csr: Csr, certificate: CertificateFacts): boolean =>
+  sameName(csr.subjectDer, certificate.subjectDer) && namesOf(csr) === namesOf(certificate)
+
 export const scepAdmission = ({ enrolments, challenges, enrolmentsPerDay, clock }: Deps) => {
   const failures = slidingLimit(clock, { most: 10, windowMs: hourMs })
   const enrolled: SlidingLimit | null =
     enrolmentsPerDay === 0 ? null : slidingLimit(clock, { most: enrolmentsPerDay, windowMs: 24 * hourMs })
+  const isCurrent = ({ issuerId, profileId }: ScepProfile, { fingerprint }: CertificateFacts): Promise<boolean> =>
+    enrolments.isCurrent(issuerId, fingerprint, profileId)
 
   return {
     /** Why the client certificate of this call is not believed; null when it is, or when none is asked for. */
@@ -68,15 +73,23 @@ export const scepAdmission = ({ enrolments, challenges, enrolmentsPerDay, clock 
       throw new ScepRefusal("badRequest", words, { counter: "auth_failed_challenge" })
     },
 
+    /**
+     * Whether a PKCSReq is a renewal in what it says and shows, though not in name. RFC 8894 section 2.3 has RenewalReq for it;
+     * clients of the drafts before, such as certmonger, know PKCSReq alone and sign it with what they have.
+     */
+    async isRenewal(profile: ScepProfile, csr: Csr, signer: CertificateFacts): Promise<boolean> {
+      return isForSameNames(csr, signer) && (await isCurrent(profile, signer))
+    },
+
     /** A renewal is proven by the certificate that it replaces: a current one of this profile, for the same names. */
     async byCertificate(profile: ScepProfile, csr: Csr, proof: CertificateFacts): Promise<Admission> {
-      if (!(await enrolments.isCurrent(profile.issuerId, proof.fingerprint, profile.profileId))) {
+      if (!(await isCurrent(profile, proof))) {
         throw new ScepRefusal(
           "badCertId",
           "the signer's certificate is not a current one of this profile; enrol anew with a password",
         )
       }
-      if (!sameName(csr.subjectDer, proof.subjectDer) || namesOf(csr) !== namesOf(proof)) {
+      if (!isForSameNames(csr, proof)) {
         throw new ScepRefusal(
           "badRequest",
           "the CSR must have the subject and the names of the certificate to be renewed",

@@ -196,25 +196,30 @@ export const scepService = (deps: Deps) => {
     ras: readonly RegistrationAuthority[],
     caller: ScepCaller,
   ): Promise<Buffer> => {
-    const isRenewal = request.messageType === "RenewalReq"
+    const isNamedRenewal = request.messageType === "RenewalReq"
     const { transactionId, certificate } = request
-    const attempt = { kind: isRenewal ? "RenewalReq" : "PKCSReq", transactionId, address: caller.address } as const
-    let csr: Csr | null = null
+    const { address } = caller
+    let attempt: Try = { kind: isNamedRenewal ? "RenewalReq" : "PKCSReq", transactionId, address, csr: null }
     let [ra] = ras
     if (ra === undefined) {
-      throw new AppError("validation", "this path has no RA: it takes bare CSRs, and no encrypted messages")
+      const reason = "this path has no RA: it takes bare CSRs, and no encrypted messages"
+      await recordFailure(profile, attempt, { counter: "bad_request", reason })
+      throw new AppError("validation", reason)
     }
     let outcome: ScepOutcome
     try {
-      const opened = openRequest(request, ras, rules, clock.now())
-      csr = opened.csr
-      ra = opened.ra
-      if (!isRenewal) checkSelfSigned(request, csr)
-      const issued = await enrol(profile, { ...attempt, csr }, isRenewal ? certificate : null, caller)
-      outcome = { status: "success", envelope: writeEnvelopedData(certsOnly(issued), certificate.der, opened.cipher) }
+      const { csr, cipher, ra: addressed } = openRequest(request, ras, rules, clock.now())
+      ra = addressed
+      attempt = { ...attempt, csr }
+      if (!isNamedRenewal) checkSelfSigned(request, csr)
+      const isRenewal = isNamedRenewal || (await admission.isRenewal(profile, csr, certificate))
+      const asked = { ...attempt, csr, kind: isRenewal ? "RenewalReq" : "PKCSReq" } as const
+      attempt = asked
+      const issued = await enrol(profile, asked, isRenewal ? certificate : null, caller)
+      outcome = { status: "success", envelope: writeEnvelopedData(certsOnly(issued), certificate.der, cipher) }
     } catch (error) {
       if (!(error instanceof ScepRefusal)) throw error
-      await recordFailure(profile, { ...attempt, csr }, error)
+      await recordFailure(profile, attempt, error)
       outcome = { status: "failure", failInfo: error.failInfo, text: error.message }
     }
     return writeCertRep(request, outcome, { certificateDer: ra.certificate.der, signer: ra.signer })
@@ -292,7 +297,9 @@ export const scepService = (deps: Deps) => {
       try {
         message = readPkiMessage(body, rules)
       } catch (error) {
-        profile.counters.bad_message += 1
+        // Of what cannot be read there is nothing else to tell.
+        const attempt = { kind: "PKCSReq", transactionId: "", address: caller.address, csr: null } as const
+        await recordFailure(profile, attempt, { counter: "bad_message", reason: messageOf(error) })
         throw error
       }
       return message.kind === "csr"
