@@ -49,6 +49,7 @@ const readProfile = (
   const mtlsName = called("CERTCTL_EST_MTLS_ENABLED")
   const bundleName = called("CERTCTL_EST_MTLS_CLIENT_CA_TRUST_BUNDLE_PATH")
   const bindingName = called("CERTCTL_EST_CHANNEL_BINDING_REQUIRED")
+  const keygenName = called("CERTCTL_EST_SERVERKEYGEN_ENABLED")
   const modesName = called("CERTCTL_EST_ALLOWED_AUTH_MODES")
   const profileName = called("CERTCTL_EST_PROFILE_ID")
   const limitName = called("CERTCTL_EST_RATE_LIMIT_PER_PRINCIPAL_24H")
@@ -60,6 +61,7 @@ const readProfile = (
   if (read.bool(bindingName, false)) {
     refuse(`${bindingName} cannot be offered: the proxy that ends TLS does not pass the channel's value on`)
   }
+  if (read.bool(keygenName, false)) refuse(`${keygenName} cannot be offered: keys are made where they are used`)
   const listed = read.list(modesName)
   for (const mode of listed) {
     if (mode !== "basic" && mode !== "mtls") refuse(`${modesName} must be a list of basic and mtls`)

@@ -15,6 +15,7 @@ import { sameName } from "../pki/distinguished-name"
 import { nameKey } from "../pki/names"
 import { ekuOids } from "../pki/oids"
 import { certificateBlocks } from "../pki/pem"
+import { csrDerOf } from "./csr-body"
 
 export const estCounters = [
   "success_simpleenroll",
@@ -188,14 +189,20 @@ export const estService = (deps: Deps) => {
     }
   }
 
-  const readCsr = async (profile: EstProfile, der: Buffer): Promise<Csr> => {
+  const readCsr = async (
+    profile: EstProfile,
+    operation: EstOperation,
+    body: Buffer,
+    { address }: EstCaller,
+  ): Promise<Csr> => {
     try {
-      const csr = parseCsrDer(der)
+      const csr = parseCsrDer(csrDerOf(body))
       if (csr.commonName === "") throw new AppError("validation", "the CSR must have a common name")
       return csr
     } catch (error) {
       const isSignature = messageOf(error).includes("signature")
       profile.counters[isSignature ? "csr_signature_mismatch" : "csr_invalid"] += 1
+      await record(`${actions[operation]}_failed`, profile, { reason: messageOf(error), remote_address: address })
       throw error
     }
   }
@@ -240,13 +247,13 @@ export const estService = (deps: Deps) => {
     },
 
     /**
-     * Issues for a DER CSR. Resolves with the leaf and its chain, DER.
+     * Issues for the CSR of a request's body. Resolves with the leaf and its chain, DER.
      * @throws AppError `unauthenticated`; `rate_limited` with `retry_after`; `validation` the CSR is none; `upstream` it
      *   breaks a rule, or the issuer failed; `unavailable` the issuer decides later
      */
-    async enrol(profile: EstProfile, operation: EstOperation, csrDer: Buffer, caller: EstCaller): Promise<Buffer[]> {
+    async enrol(profile: EstProfile, operation: EstOperation, body: Buffer, caller: EstCaller): Promise<Buffer[]> {
       const proof = await authenticate(profile, caller)
-      const csr = await readCsr(profile, csrDer)
+      const csr = await readCsr(profile, operation, body, caller)
       await checkLimit(profile, proof?.commonName || csr.commonName, caller.address)
       try {
         if (operation === "simplereenroll" && proof !== null) await checkRenewal(profile, csr, proof)

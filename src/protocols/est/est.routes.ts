@@ -9,7 +9,6 @@ import { AppError } from "../../errors"
 import type { EstCaller, EstDoor, EstOperation, EstProfile, EstService } from "../../est/est.service"
 import { certsOnly } from "../../pki/certs-only"
 import { oid, sequence } from "../../pki/der.writer"
-import { pemBlocks } from "../../pki/pem"
 import { errorAnswer } from "../../server/error-answers"
 import { type ApiEnv, input, operation } from "../../server/operation"
 
@@ -28,21 +27,6 @@ const base64 = (der: Buffer, contentType: string): Response => {
       "cache-control": "no-store",
     },
   })
-}
-
-/** DER of a request body: base64 with or without line breaks, PEM, or DER itself. Fails with `validation`. */
-export const readCsrBody = (body: Buffer): Buffer => {
-  if (body.length === 0) throw new AppError("validation", "the request has no body: a CSR is expected")
-  if (body[0] === 0x30) return body
-  const text = body.toString("latin1")
-  if (text.includes("-----BEGIN")) {
-    const block = pemBlocks(text).find(({ label }) => /^(NEW )?CERTIFICATE REQUEST$/.test(label))
-    if (block === undefined) throw new AppError("validation", "the PEM text holds no CERTIFICATE REQUEST")
-    return block.der
-  }
-  const packed = text.replace(/\s/g, "")
-  if (!/^[A-Za-z0-9+/]+={0,2}$/.test(packed)) throw new AppError("validation", "the body must be a base64 CSR")
-  return Buffer.from(packed, "base64")
 }
 
 const failures = {
@@ -68,8 +52,8 @@ export const estRoutes = (est: EstService) => {
   const enrol = async (c: Context<ApiEnv>, door: EstDoor, pathId: string, which: EstOperation): Promise<Response> => {
     const profile = demandProfile(pathId, door)
     try {
-      const csr = readCsrBody(Buffer.from(await c.req.arrayBuffer()))
-      return base64(certsOnly(await est.enrol(profile, which, csr, callerOf(c, door))), certsOnlyType)
+      const body = Buffer.from(await c.req.arrayBuffer())
+      return base64(certsOnly(await est.enrol(profile, which, body, callerOf(c, door))), certsOnlyType)
     } catch (error) {
       if (!(error instanceof AppError)) throw error
       if (error.code === "unavailable") return c.body(null, 202, { "retry-after": retrySeconds })

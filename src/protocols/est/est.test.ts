@@ -488,6 +488,7 @@ describe("EST configuration", () => {
     ],
     ["a bad path label", { ...password, CERTCTL_EST_PROFILES: "-a" }, "letters, digits"],
     ["channel binding", { ...password, CERTCTL_EST_CHANNEL_BINDING_REQUIRED: "true" }, "cannot be offered"],
+    ["key generation", { ...password, CERTCTL_EST_SERVERKEYGEN_ENABLED: "true" }, "cannot be offered"],
     ["an unknown mode", { ...password, CERTCTL_EST_ALLOWED_AUTH_MODES: "magic" }, "basic and mtls"],
     ["mtls listed while off", { ...password, CERTCTL_EST_ALLOWED_AUTH_MODES: "mtls" }, "MTLS_ENABLED is off"],
     ["mtls without bundle", { ...password, CERTCTL_EST_MTLS_ENABLED: "true" }, "TRUST_BUNDLE_PATH must be set"],

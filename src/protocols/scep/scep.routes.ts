@@ -19,10 +19,7 @@ const answered = (body: Uint8Array | string, contentType: string): Response =>
   new Response(body as BodyInit, { headers: { "content-type": contentType, "cache-control": "no-store" } })
 
 /** Base64 of a message in a URL; where a plus sign was not escaped, it arrives as a space. */
-const messageIn = (text: string | undefined): Buffer => {
-  if (text === undefined || text === "") throw new AppError("validation", "message is required")
-  return Buffer.from(text.replace(/ /g, "+"), "latin1")
-}
+const messageIn = (text = ""): Buffer => Buffer.from(text.replace(/ /g, "+"), "latin1")
 
 const Query = v.object({ operation: v.optional(v.string()), message: v.optional(v.string()) })
 
