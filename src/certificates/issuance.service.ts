@@ -10,7 +10,7 @@ import { newId } from "../db/ids"
 import { AppError } from "../errors"
 import type { JobRow } from "../jobs/job.store"
 import type { JobQueue } from "../jobs/job-queue.service"
-import { type Csr, parseCsr } from "../pki/csr"
+import { type Csr, parseCsr, readCsr } from "../pki/csr"
 import { isTerminal } from "./certificate.machine"
 import type { CertificateRow } from "./certificate.store"
 import type { CertificateNews } from "./certificate-news"
@@ -194,6 +194,9 @@ export const issuanceService = (deps: Deps) => {
       { agentId, certificateId, csrPem }: { agentId: string; certificateId: string; csrPem: string },
       actor: Actor,
     ): Promise<CsrOutcome> {
+      // Verified while the database is asked. Its failure is judged once it is known whose CSR it is.
+      const reading = readCsr(csrPem)
+      reading.catch(() => undefined)
       // Whoever loses a race looks again: the winner has left either a version or another waiting job.
       for (let round = 0; round < 5; round += 1) {
         const found = await lookUp({ certificateId, agentId })
@@ -203,7 +206,7 @@ export const issuanceService = (deps: Deps) => {
         const { subject, job } = found
         let csr: Csr
         try {
-          csr = parseCsr(csrPem)
+          csr = await reading
           checkCsr(csr, subject.rules)
         } catch (error) {
           return rejectCsr(certificateId, job, error, actor)

@@ -2,7 +2,7 @@
  * Adds the changes that triggers have appended to the counters, many at a time, and takes them away. By then most of them cancel out
  * or change the same counters.
  */
-import { max, min, type SQL, sql } from "drizzle-orm"
+import { getTableColumns, max, min, type SQL, sql } from "drizzle-orm"
 import { type TableName, tableNames, valuePlaces } from "./counted-lists"
 import type { Db, Tx } from "./db"
 import { hot } from "./hot"
@@ -27,7 +27,7 @@ const foldOnPostgres = async ({ t, read, transaction }: Db, signal?: AbortSignal
 }
 
 /** Changes that SQLite adds at a time, while everybody waits: three to eight milliseconds, by how many counters they touch. */
-const sqlitePiece = 500
+const sqlitePiece = 1000
 
 /**
  * Pieces that its writer has at once: who wants to write waits for them. If each waited for the one before to be on the disk, they could
@@ -36,7 +36,22 @@ const sqlitePiece = 500
 const piecesAtOnce = 3
 
 /** The oldest changes. The numbers begin with 1 again where all were taken away. */
-const nextPiece = `id < (select min(id) from row_changes) + ${sqlitePiece}`
+const nextPiece = `id > 0 and id < (select min(id) from row_changes where id > 0) + ${sqlitePiece}`
+
+/**
+ * Puts in the place of a piece what is left of it where rows of the same values are one, under numbers below 0: some dozens of rows,
+ * each of which twenty statements look at.
+ */
+const joinEqual = ({ t }: Pick<Db, "t">) => {
+  const { id: _, n, ...values } = getTableColumns(t.rowChanges)
+  const equal = sql.join(Object.values(values), sql`, `)
+  return hot("join_equal_changes", (tx: Tx) =>
+    tx.insert(t.rowChanges).select(
+      sql`select -row_number() over (), ${t.rowChanges.source}, sum(${n}), ${sql.join(Object.values(values).slice(1), sql`, `)}
+        from ${t.rowChanges} where ${sql.raw(nextPiece)} group by ${equal} having sum(${n}) <> 0`,
+    ),
+  )
+}
 
 const statementsOf = ({ t }: Pick<Db, "t">): ((tx: Tx) => Promise<unknown>)[] => {
   const { rowCounts: counters, rowChanges: changes } = t
@@ -50,15 +65,17 @@ const statementsOf = ({ t }: Pick<Db, "t">): ((tx: Tx) => Promise<unknown>)[] =>
     )
   return [
     // Building twenty statements takes longer than running them.
+    joinEqual({ t }),
+    hot("delete_joined", (tx: Tx) => tx.delete(changes).where(sql.raw(nextPiece))),
     ...tableNames.flatMap((table) =>
       combinationsOn(table).map((combination) =>
         add(
           `add_${combination.key}`,
-          sql.raw(sumsBy(combination, `(select * from row_changes where source = '${table}' and ${nextPiece})`)),
+          sql.raw(sumsBy(combination, `(select * from row_changes where id < 0 and source = '${table}')`)),
         ),
       ),
     ),
-    hot("delete_added", (tx: Tx) => tx.delete(changes).where(sql.raw(nextPiece))),
+    hot("delete_added", (tx: Tx) => tx.delete(changes).where(sql`id < 0`)),
   ]
 }
 

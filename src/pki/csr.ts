@@ -10,7 +10,7 @@ import { type KeyFacts, keyFacts, spkiOf } from "./keys"
 import { checkSan, distinctSans, type San, sanOf, unicodeProblem } from "./names"
 import { oids } from "./oids"
 import { pemBlocks, pemRegions, toPem } from "./pem"
-import { signatureProblem, signerFor } from "./signature"
+import { type SignedBytes, signatureProblem, signatureProblemElsewhere, signerFor } from "./signature"
 
 export interface Csr {
   readonly der: Buffer
@@ -113,8 +113,14 @@ const checkNames = (commonNames: readonly string[], sans: readonly San[]): void 
   }
 }
 
-/** Reads a DER request and verifies its signature. Throws `validation` naming the trouble. */
-export const parseCsrDer = (der: Buffer): Csr => {
+interface Unverified {
+  readonly signed: SignedBytes
+  /** Reads the rest: what is not signed by its own key is not looked at any further. Throws `validation`. */
+  readonly read: () => Csr
+}
+
+/** Reads as much of a request as its signature needs. Throws `validation` naming the trouble. */
+const unverified = (der: Buffer): Unverified => {
   if (der.length > maxBytes) throw refuse("is larger than 64 KiB")
   const outer = readSequence(der, what)
   const infoElement = outer.next(tags.sequence)
@@ -132,25 +138,33 @@ export const parseCsrDer = (der: Buffer): Csr => {
   info.end()
 
   const facts = keyFacts(spkiDer)
-  const problem = signatureProblem({ signed: infoElement.bytes, algorithmDer, signature, spkiDer }, { allowSha1: true })
-  if (problem !== null) throw refuse(problem)
-
-  const commonNames = commonNamesOf(readName(subjectDer, "CSR subject"))
-  const { sans, otherNames, ekus, mustStaple, challengePassword } = readAttributes(list)
-  checkNames(commonNames, sans)
-  return {
-    der,
-    commonName: commonNames[0] ?? "",
-    sans,
-    otherNames,
-    spkiDer,
-    keyAlgorithm: facts.algorithm,
-    keySize: facts.size,
-    subjectDer,
-    ekus,
-    mustStaple,
-    challengePassword,
+  const read = (): Csr => {
+    const commonNames = commonNamesOf(readName(subjectDer, "CSR subject"))
+    const { sans, otherNames, ekus, mustStaple, challengePassword } = readAttributes(list)
+    checkNames(commonNames, sans)
+    return {
+      der,
+      commonName: commonNames[0] ?? "",
+      sans,
+      otherNames,
+      spkiDer,
+      keyAlgorithm: facts.algorithm,
+      keySize: facts.size,
+      subjectDer,
+      ekus,
+      mustStaple,
+      challengePassword,
+    }
   }
+  return { signed: { signed: infoElement.bytes, algorithmDer, signature, spkiDer }, read }
+}
+
+/** Reads a DER request and verifies its signature. Throws `validation` naming the trouble. */
+export const parseCsrDer = (der: Buffer): Csr => {
+  const { signed, read } = unverified(der)
+  const problem = signatureProblem(signed, { allowSha1: true })
+  if (problem !== null) throw refuse(problem)
+  return read()
 }
 
 const labels = new Set(["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"])
@@ -160,13 +174,9 @@ const labels = new Set(["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"])
  * longer than signing.
  */
 const read = new Map<string, Csr>()
-const mostRead = 64
+const mostRead = 256
 
-/** Reads a PEM request of one block, at most 64 KiB, and verifies its signature. Throws `validation`. */
-export const parseCsr = (pem: string): Csr => {
-  const known = read.get(pem)
-  if (known !== undefined) return known
-  const csr = readPem(pem)
+const keep = (pem: string, csr: Csr): Csr => {
   const [oldest] = read.size < mostRead ? [] : read.keys()
   if (oldest !== undefined) read.delete(oldest)
   // No password is kept longer than its request.
@@ -174,7 +184,20 @@ export const parseCsr = (pem: string): Csr => {
   return csr
 }
 
-const readPem = (pem: string): Csr => {
+/** Reads a PEM request of one block, at most 64 KiB, and verifies its signature. Throws `validation`. */
+export const parseCsr = (pem: string): Csr => read.get(pem) ?? keep(pem, parseCsrDer(derOf(pem)))
+
+/** `parseCsr`, with the signature verified on the thread pool. Rejects with `validation`. */
+export const readCsr = async (pem: string): Promise<Csr> => {
+  const known = read.get(pem)
+  if (known !== undefined) return known
+  const csr = unverified(derOf(pem))
+  const problem = await signatureProblemElsewhere(csr.signed, { allowSha1: true })
+  if (problem !== null) throw refuse(problem)
+  return keep(pem, csr.read())
+}
+
+const derOf = (pem: string): Buffer => {
   if (pem.length > maxBytes) throw refuse("is larger than 64 KiB")
   const regions = pemRegions(pem)
   const [region] = regions
@@ -182,5 +205,5 @@ const readPem = (pem: string): Csr => {
   if (!labels.has(region.label)) throw refuse(`expected a CERTIFICATE REQUEST block, found ${region.label}`)
   if (regions.length > 1) throw refuse("expected one PEM block")
   const [block] = pemBlocks(region.text)
-  return parseCsrDer(block?.der ?? Buffer.alloc(0))
+  return block?.der ?? Buffer.alloc(0)
 }
