@@ -19,9 +19,25 @@ export const selectJsonRows = (table: SQLiteTable): SQL => {
     const names = columns.map((_, nth) => `c${nth}`).join(", ")
     return sql`select ${sql.raw(names)} from json_to_recordset(${rows}::text::json) as given(${sql.raw(typed)})`
   }
-  const values = columns.map((_, nth) => `value ->> '$.c${nth}'`).join(", ")
+  const values = columns.map((_, nth) => `value ->> ${nth}`).join(", ")
   // Without a condition "on conflict" would be taken for that of a join.
   return sql`select ${sql.raw(values)} from json_each(${rows}) where true`
+}
+
+/** A value as it is said in JSON. */
+export const asJson = (column: SQLiteColumn, value: unknown): unknown => {
+  if (value === null || value === undefined) return null
+  const encoded = column.mapToDriverValue(value)
+  // Half of a pair that something was cut in the middle of: PostgreSQL refuses its escape.
+  return typeof encoded === "string" ? encoded.toWellFormed() : encoded
+}
+
+/** PostgreSQL takes rows by the names of their values, where a missing one is NULL; SQLite finds them sooner by their place. */
+export const rowAsJson = (table: SQLiteTable, values: readonly unknown[]): unknown => {
+  if (!is(table, PgTable)) return values
+  const named: Record<string, unknown> = {}
+  for (const [nth, value] of values.entries()) if (value !== null) named[`c${nth}`] = value
+  return named
 }
 
 export const rowsAsJson = <T extends SQLiteTable>(table: T, rows: readonly T["$inferInsert"][]): string => {
@@ -29,18 +45,10 @@ export const rowsAsJson = <T extends SQLiteTable>(table: T, rows: readonly T["$i
   return JSON.stringify(
     rows.map((row) => {
       const given = row as Readonly<Record<string, unknown>>
-      const values: Record<string, unknown> = {}
-      for (let nth = 0; nth < columns.length; nth += 1) {
-        const [key, column] = columns[nth] ?? []
-        if (key === undefined || column === undefined) continue
-        const value = given[key] ?? column.default ?? null
-        // A missing name is NULL to both databases.
-        if (value === null) continue
-        const encoded = column.mapToDriverValue(value)
-        // Half of a pair that something was cut in the middle of: PostgreSQL refuses its escape.
-        values[`c${nth}`] = typeof encoded === "string" ? encoded.toWellFormed() : encoded
-      }
-      return values
+      return rowAsJson(
+        table,
+        columns.map(([key, column]) => asJson(column, given[key] ?? column.default)),
+      )
     }),
   )
 }

@@ -4,6 +4,7 @@ import { PgTable } from "drizzle-orm/pg-core"
 import type { SQLiteColumn, SQLiteTable } from "drizzle-orm/sqlite-core"
 import type { Tx } from "./db"
 import { hot } from "./hot"
+import { asJson, rowAsJson } from "./insert-many"
 
 export interface RowUpdate<
   T extends SQLiteTable,
@@ -41,7 +42,7 @@ export const updateEach = <
   const rows = sql.placeholder("rows")
   const source: SQL = isPostgres
     ? sql`json_to_recordset(${rows}::text::json) as given(${sql.raw(named.map(({ column, name }) => `${name} ${column.getSQLType()}`).join(", "))})`
-    : sql`(select ${sql.raw(named.map(({ name }) => `value ->> '$.${name}' as ${name}`).join(", "))} from json_each(${rows})) as given`
+    : sql`(select ${sql.raw(named.map(({ name }, nth) => `value ->> ${nth} as ${name}`).join(", "))} from json_each(${rows})) as given`
   // An expression, so that SQLite, which takes every equality for equally narrow, looks up the id.
   const asSeen = seen.map((key, nth) => sql`${sql`(${columnOf(key)} || '')`} = (${given(1 + set.length + nth)} || '')`)
   const query = hot(null, (tx: Tx) =>
@@ -56,11 +57,6 @@ export const updateEach = <
       .where(and(eq(table.id, given(0)), ...asSeen))
       .returning({ changed: table.id }),
   )
-  const encode = (column: SQLiteColumn, value: unknown): unknown => {
-    if (value === null || value === undefined) return null
-    const encoded = column.mapToDriverValue(value)
-    return typeof encoded === "string" ? encoded.toWellFormed() : encoded
-  }
   return async (tx: Tx, changes: readonly RowUpdate<T, S, W>[]): Promise<number> => {
     if (changes.length === 0) return 0
     const json = changes.map((change) => {
@@ -69,7 +65,10 @@ export const updateEach = <
         ...set.map((key) => change.set[key]),
         ...seen.map((key) => change.seen[key]),
       ] as unknown[]
-      return Object.fromEntries(named.map(({ column, name }, nth) => [name, encode(column, values[nth])]))
+      return rowAsJson(
+        table,
+        named.map(({ column }, nth) => asJson(column, values[nth])),
+      )
     })
     return (await query(tx, { rows: JSON.stringify(json) })).length
   }

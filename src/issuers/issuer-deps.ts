@@ -36,15 +36,29 @@ export const publicUrlsOf =
 
 export type IssuerDepsFor = (issuerId: string) => IssuerDeps
 
-export const issuerDepsFor =
-  ({ fetch, clock, heldAuthorities, treeAuthority, caKeyPassphrase, backdateMs, pkiUrl }: Deps): IssuerDepsFor =>
-  (issuerId) => ({
+export const issuerDepsFor = ({
+  fetch,
+  clock,
+  heldAuthorities,
+  treeAuthority,
+  caKeyPassphrase,
+  backdateMs,
+  pkiUrl,
+}: Deps): IssuerDepsFor => {
+  /** Issuances that come together ask once. */
+  const asked = new Map<string, Promise<Authority | null>>()
+  const treeOf = (issuerId: string): Promise<Authority | null> => {
+    const running = asked.get(issuerId) ?? treeAuthority(issuerId).finally(() => asked.delete(issuerId))
+    asked.set(issuerId, running)
+    return running
+  }
+  return (issuerId) => ({
     fetch,
     clock,
     backdateMs,
-    heldAuthority: async (options) =>
-      (await treeAuthority(issuerId)) ?? (await heldAuthorities.open(issuerId, options)),
-    heldAuthorities: async (options) => heldAuthorities.openAll(issuerId, options, await treeAuthority(issuerId)),
+    heldAuthority: async (options) => (await treeOf(issuerId)) ?? (await heldAuthorities.open(issuerId, options)),
+    heldAuthorities: async (options) => heldAuthorities.openAll(issuerId, options, await treeOf(issuerId)),
     authorityFromFiles: (paths) => openAuthorityFiles({ ...paths, passphrase: caKeyPassphrase }),
     publicUrls: publicUrlsOf(pkiUrl, issuerId),
   })
+}
