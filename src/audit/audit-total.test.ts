@@ -7,11 +7,15 @@ import { type AuditFilter, auditStore } from "./audit.store"
 const start = new Date("2030-06-15T00:00:00Z")
 const at = (hours: number) => new Date(start.getTime() + hours * 3_600_000)
 const time = fc.constantFrom(-49, -24, -1, 0, 3, 23, 24, 25, 90).map(at)
-const actor = fc.constantFrom("kim", "lee")
+const actor = fc.constantFrom("kim", "lee", "agent-1")
 const actorType = fc.constantFrom("User" as const, "Agent" as const)
 const action = fc.constantFrom("a", "b")
 const resourceType = fc.constantFrom("api", "team")
-const event = fc.record({ actor, actorType, action, resourceType, timestamp: time })
+const typeOf: Readonly<Record<string, "User" | "Agent">> = { kim: "User", "agent-1": "Agent" }
+const event = fc
+  .record({ actor, actorType, action, resourceType, timestamp: time })
+  // One that is never an agent, one that is always one, and one that somebody has named like one.
+  .map((one) => ({ ...one, actorType: typeOf[one.actor] ?? one.actorType }))
 const filter: fc.Arbitrary<AuditFilter> = fc.record(
   {
     ...{ actor, actorType: fc.constantFrom("User", "Agent", "Nobody"), action, resourceType, from: time, to: time },

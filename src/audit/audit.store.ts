@@ -64,17 +64,30 @@ export const auditStore = ({ t, read, scan, dialect }: Pick<Db, "t" | "read" | "
     const [row] = await query.select({ n: count() }).from(t.auditEvents).where(where)
     return row?.n ?? 0
   }
-  /** By what is counted: no text, no single resource, and not an actor together with a time. */
-  const countedTotal = ({ from, to, actor, ...filter }: AuditFilter): Promise<number> => {
-    if (from === undefined && to === undefined) return counts.total("auditEvents", { ...filter, actor })
-    const range = { from: from ?? null, until: to === undefined ? null : new Date(to.getTime() + 1) }
-    const inPiece = (piece: { from: Date; until: Date }) =>
+  const rangeOf = ({ from, to }: Pick<AuditFilter, "from" | "to">) => ({
+    from: from ?? null,
+    until: to === undefined ? null : new Date(to.getTime() + 1),
+  })
+  const countPiece =
+    (filter: AuditFilter) =>
+    (piece: { from: Date; until: Date }): Promise<number> =>
       countRows(and(conditions(filter), gte(timestamp, piece.from), lt(timestamp, piece.until)))
-    return counts.within("auditDays", range, inPiece, filter)
-  }
-  /** Of an actor in a time, which is not counted: events in it or, where these are the smaller part, all but those before and after. */
+  /** By what is counted: no text, no single resource, and not an actor together with a time. */
+  const countedTotal = ({ from, to, actor, ...filter }: AuditFilter): Promise<number> =>
+    from === undefined && to === undefined
+      ? counts.total("auditEvents", { ...filter, actor })
+      : counts.within("auditDays", rangeOf({ from, to }), countPiece(filter), filter)
+  /**
+   * Of an actor in a time: counted by day where that is all that is asked and the actor is no agent; else events in it or, where these
+   * are the smaller part, all but those before and after.
+   */
   const datedTotal = async (filter: AuditFilter): Promise<number> => {
     const { from, to, ...undated } = filter
+    const { actor, ...others } = undated
+    const isOfActor = actor !== undefined && Object.values(others).every((value) => value === undefined)
+    if (isOfActor && (await counts.total("auditEvents", { actor, actorType: "Agent" })) === 0) {
+      return await counts.within("auditDaysOfActors", rangeOf(filter), countPiece({ actor }), { actor })
+    }
     const ofAll = { ...undated, actor: undefined }
     const [inTime, ever] = await Promise.all([countedTotal({ ...ofAll, from, to }), countedTotal(ofAll)])
     if (inTime * 2 <= ever) return await countRows(conditions(filter), scan)

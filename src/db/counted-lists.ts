@@ -31,6 +31,8 @@ export interface CountedList {
   readonly dimensions: Readonly<Record<string, string>>
   /** A time column by whose UTC day the rows are counted too. Rows that have none are left out. */
   readonly day?: string
+  /** Rows that are not counted: those of one value of a column. */
+  readonly without?: { readonly column: string; readonly value: string }
   /** Combinations of dimensions, coarsest first: a total adds up the groups of the first that has all it asks for. */
   readonly by: readonly (readonly string[])[]
 }
@@ -42,6 +44,7 @@ const counted = <
   readonly table: T
   readonly dimensions: D
   readonly day?: CountedTables[T]["days"][number]
+  readonly without?: { readonly column: CountedTables[T]["values"][number]; readonly value: string }
   readonly by: readonly (readonly (keyof D & string)[])[]
 }) => list
 
@@ -109,6 +112,14 @@ export const countedLists = {
     day: "timestamp",
     by: [["actorType", "resourceType", "action"]],
   }),
+  // There are thousands of agents, each with few events.
+  auditDaysOfActors: counted({
+    table: "audit_events",
+    dimensions: { actor: "actor" },
+    day: "timestamp",
+    without: { column: "actor_type", value: "Agent" },
+    by: [["actor"]],
+  }),
   notifications: counted({
     table: "notification_events",
     dimensions: { status: "status", type: "type", channel: "channel" },
@@ -149,6 +160,8 @@ export interface Combination {
   /** Where the value of each of its dimensions stands. The other places are empty. */
   readonly places: Readonly<Record<string, ValuePlace>>
   readonly day: DayPlace | undefined
+  /** Rows with this value there are left out. */
+  readonly without: { readonly place: ValuePlace; readonly value: string } | undefined
 }
 
 const placeIn = <P extends string>(places: readonly P[], columns: readonly string[], column: string): P => {
@@ -158,7 +171,7 @@ const placeIn = <P extends string>(places: readonly P[], columns: readonly strin
 }
 
 export const combinationsOf = (name: ListName): Combination[] => {
-  const { table, dimensions, day, by }: CountedList = countedLists[name]
+  const { table, dimensions, day, without, by }: CountedList = countedLists[name]
   const { values, days } = countedTables[table]
   return by.map((names, index) => ({
     key: `${name}_${index}`,
@@ -167,6 +180,7 @@ export const combinationsOf = (name: ListName): Combination[] => {
       names.map((dimension) => [dimension, placeIn(valuePlaces, values, dimensions[dimension] ?? "")]),
     ),
     day: day === undefined ? undefined : placeIn(dayPlaces, days, day),
+    without: without && { place: placeIn(valuePlaces, values, without.column), value: without.value },
   }))
 }
 

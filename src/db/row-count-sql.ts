@@ -52,12 +52,12 @@ export const append = (table: TableName, changes: string): string =>
 export const counterColumns = ["list", "day", ...valuePlaces]
 
 /** Sums of changes by one combination, as rows of `row_counts`. `changes` goes after FROM. */
-export const sumsBy = ({ key, places, day }: Combination, changes: string): string => {
+export const sumsBy = ({ key, places, day, without }: Combination, changes: string): string => {
   const used = new Set<string>(Object.values(places))
   const groups = [...(day === undefined ? [] : [day]), ...used]
   const columns = valuePlaces.map((place) => (used.has(place) ? place : `'' as ${place}`))
   return `select '${key}' as list, ${day ?? "0"} as day, ${columns.join(", ")}, sum(n) as n from ${changes}
-    where ${day === undefined ? "true" : `${day} is not null`}
+    where ${day === undefined ? "true" : `${day} is not null`}${without ? ` and ${without.place} <> '${without.value}'` : ""}
     ${groups.length === 0 ? "" : `group by ${groups.join(", ")}`} having sum(n) <> 0`
 }
 

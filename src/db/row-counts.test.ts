@@ -43,7 +43,7 @@ const countedIn = async (db: Db): Promise<string[]> => {
   const changes = await db.read.select().from(rowChanges)
   return (Object.keys(countedLists) as ListName[])
     .flatMap(combinationsOf)
-    .flatMap(({ key, table, places, day }) => {
+    .flatMap(({ key, table, places, day, without }) => {
       const used = new Set<string>(Object.values(places))
       const groups = new Map<string, Group>()
       const add = (row: Pick<typeof rowChanges.$inferSelect, ValuePlace | "n">, of: number) => {
@@ -54,7 +54,8 @@ const countedIn = async (db: Db): Promise<string[]> => {
       for (const row of stored) if (row.list === key) add(row, row.day)
       for (const row of changes) {
         const of = day === undefined ? 0 : row[day]
-        if (row.source === table && of !== null) add(row, of)
+        const isLeftOut = without !== undefined && row[without.place] === without.value
+        if (row.source === table && of !== null && !isLeftOut) add(row, of)
       }
       return linesOf(key, groups.values())
     })
@@ -65,7 +66,7 @@ const countedIn = async (db: Db): Promise<string[]> => {
 const recounted = async (db: Db): Promise<string[]> => {
   const lines: string[] = []
   for (const name of Object.keys(countedLists) as ListName[]) {
-    const { table, day }: CountedList = countedLists[name]
+    const { table, day, without }: CountedList = countedLists[name]
     const columns: readonly string[] = countedTables[table].values
     const rows: Record<string, unknown>[] = await db.changeSchema((connection) =>
       connection.all(`select * from ${table}`),
@@ -75,6 +76,7 @@ const recounted = async (db: Db): Promise<string[]> => {
       const groups = new Map<string, Group>()
       for (const row of rows) {
         if (day !== undefined && row[day] === null) continue
+        if (without !== undefined && row[without.column] === without.value) continue
         const values = valuePlaces.map((place, at) =>
           used.has(place) ? ((row[columns[at] ?? ""] as string | null) ?? noValue) : "",
         )
@@ -128,7 +130,7 @@ const change = fc.oneof(
   }),
   fc.record({
     kind: fc.constant("audit" as const),
-    actor: fc.constantFrom("kim", "lee"),
+    actor: fc.constantFrom("kim", "agent-1"),
     action: fc.constantFrom("a", "b"),
     hours: fc.constantFrom(...hours),
     rows: fc.integer({ min: 1, max: 3 }),
@@ -212,7 +214,7 @@ const apply = async ({ t }: Db, tx: Tx, step: Change): Promise<void> => {
         Array.from({ length: step.rows }, () => ({
           id: newRowId("audit-"),
           actor: step.actor,
-          actorType: "User" as const,
+          actorType: step.actor === "kim" ? ("User" as const) : ("Agent" as const),
           action: step.action,
           resourceType: "team",
           resourceId: "t-1",

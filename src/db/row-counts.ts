@@ -1,5 +1,5 @@
 /** Numbers of rows without counting them. What is counted, and by what, stands in counted-lists.ts. */
-import { and, asc, eq, gte, inArray, isNotNull, lt, type SQL, type SQLWrapper, sql } from "drizzle-orm"
+import { and, asc, eq, gte, inArray, isNotNull, lt, ne, type SQL, type SQLWrapper, sql } from "drizzle-orm"
 import type { SQLiteColumn } from "drizzle-orm/sqlite-core"
 import {
   type Combination,
@@ -76,7 +76,7 @@ export const rowCounts = ({ t, read }: Pick<Db, "t" | "read">) => {
 
   /** The counters and the changes that are not in them yet, in one statement: between two, some would move from here to there. */
   const counted = (combination: Combination, by: ValuePlace | "day" | null, filter: Filter, days: Days) => {
-    const { key, table, day, places } = combination
+    const { key, table, day, places, without } = combination
     const used = new Set<string>(Object.values(places))
     const isInCounters = and(
       eq(counters.list, key),
@@ -88,6 +88,7 @@ export const rowCounts = ({ t, read }: Pick<Db, "t" | "read">) => {
     const isInChanges = and(
       eq(changes.source, table),
       ...(day === undefined ? [] : [isNotNull(changes[day]), ...inDays(changes[day], days)]),
+      without && ne(changes[without.place], without.value),
       ...withValues(changes, combination, filter),
     )
     const changed = by === "day" ? day : by
