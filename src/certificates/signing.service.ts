@@ -65,6 +65,7 @@ export interface Subject {
   readonly needsApproval: boolean
 }
 
+/** `subjectOf`, of a caller that has read the rules. */
 export const subjectBy = (
   certificate: CertificateRow,
   { policy, profile }: Awaited<ReturnType<CertificateStore["rules"]>>,

@@ -74,10 +74,6 @@ export const jobStore = ({ t, read, scan, dialect }: Db) => {
   const liveIssuingOfOne = hot("live_issuing_jobs_of_certificate", (query: Query) =>
     jobsWhere(query, and(ofGiven, isIssuing, isLive)).orderBy(...oldestFirst),
   )
-  const awaitingCsrOf = hot("jobs_awaiting_csr", (query: Query) => {
-    const mayServe = or(eq(t.jobs.agentId, sql.placeholder("agentId")), isNull(t.jobs.agentId))
-    return jobsWhere(query, and(ofGiven, isIssuing, sql`${anyStatus} = 'AwaitingCSR'`, mayServe)).limit(2)
-  })
   const ofRollout = hot("jobs_of_rollout", (query: Query) =>
     jobsWhere(query, eq(t.jobs.rolloutId, sql.placeholder("rolloutId"))).orderBy(...oldestFirst),
   )
@@ -224,12 +220,6 @@ export const jobStore = ({ t, read, scan, dialect }: Db) => {
     /** Open issuing jobs of a certificate, and those that failed and will be retried. */
     liveIssuing: (query: Tx | Query, certificateId: string): Promise<JobRow[]> =>
       liveIssuingOfOne(query, { certificateId }),
-
-    /** The job that waits for a CSR of this agent; else the one that waits for any. */
-    async awaitingCsr(query: Tx | Query, certificateId: string, agentId: string): Promise<JobRow | null> {
-      const rows = await awaitingCsrOf(query, { certificateId, agentId })
-      return rows.find((job) => job.agentId === agentId) ?? rows[0] ?? null
-    },
 
     /** An issuing job whose CSR is with the CA at this moment. */
     runningWithCsr: (certificateId: string, agentId: string) =>
