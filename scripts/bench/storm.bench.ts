@@ -15,6 +15,7 @@ import { agentKeyOf, giveKeys, jobsUnderWay, movableClock, stormOutcome } from "
 import { type Dialect, machineLine, openFleet, percentile } from "./fleet"
 
 const dayMs = 86_400_000
+const minuteMs = 60_000
 const adminKey = "storm-admin-key-0123456789abcdef"
 const agentIdOf = (i: number): string => `agent-${String(i).padStart(8, "0")}`
 const say = (fact: object): void => void process.stdout.write(`${JSON.stringify(fact)}\n`)
@@ -123,6 +124,7 @@ const weather = async (dialect: Dialect, certificates: number, agentCount: numbe
   })
   const began = performance.now()
   let facts = await server.ask("start")
+  let toldAt = began
   const calm = async (): Promise<void> => {
     for (let lastAt = performance.now(); ; ) {
       await Bun.sleep(500)
@@ -130,11 +132,15 @@ const weather = async (dialect: Dialect, certificates: number, agentCount: numbe
       facts = await server.ask(`advance ${Math.round((performance.now() - lastAt) * 9)}`)
       lastAt = performance.now()
       if (facts.underWay === 0) return
+      if (lastAt - toldAt < minuteMs) continue
+      toldAt = lastAt
+      const signed = `${ca.counts.signed} of ${certificates} signed`
+      console.error(`${Math.round((lastAt - began) / minuteMs)} min: ${facts.underWay} jobs under way, ${signed}`)
     }
   }
   while (facts.underWay === 0) facts = await server.ask("advance 0")
   await calm()
-  const minutes = (performance.now() - began) / 60_000
+  const minutes = (performance.now() - began) / minuteMs
   const first = await server.ask("outcome")
   onlooker.end()
   const seen = await onlooker.next()

@@ -30,6 +30,12 @@ test("keys are sorted by UTF-16 code units, as RFC 8785 section 3.2.3 has it", (
   expect(text).toBe(`{${sorted.map((key) => `${JSON.stringify(key)}:0`).join(",")}}`)
 })
 
+test("keys that objects keep in an order of their own are sorted too", () => {
+  expect(canonicalJson({ b: [{ "10": 1, "9": 2, a: 3 }], a: null })).toBe('{"a":null,"b":[{"10":1,"9":2,"a":3}]}')
+  expect(canonicalJson(JSON.parse('{"z":1,"__proto__":{"y":2}}'))).toBe('{"__proto__":{"y":2},"z":1}')
+  expect(canonicalJson({ b: undefined, a: [undefined] })).toBe('{"a":[null]}')
+})
+
 test("a leaf is SHA-256 over a zero byte and the event", () => {
   const event = {
     id: "audit-1",

@@ -27,7 +27,6 @@ import { forUpdate } from "../db/locking"
 import { narrowing, searchedTotal } from "../db/narrowing"
 import { storedRow } from "../db/stored-row"
 import type { Tables } from "../db/tables/tables"
-import { timeById } from "../db/time-by-id"
 import { unindexed } from "../db/unindexed"
 import { updateEach } from "../db/update-each"
 import type { CertificateStatus } from "./certificate.machine"
@@ -197,6 +196,7 @@ export const certificateStore = (db: Db) => {
     ),
     certificates.id,
   )
+  const setDatesOf = updateEach(certificates, { set: ["expiresAt", "renewAt"], seen: [] })
   const settleRows = updateEach(certificates, {
     set: ["status", "expiresAt", "renewAt", "lastRenewalAt", "updatedAt"],
     seen: ["status"],
@@ -309,29 +309,10 @@ export const certificateStore = (db: Db) => {
       tx: Tx,
       dates: readonly { readonly id: string; readonly expiresAt: Date | null; readonly renewAt: Date | null }[],
     ): Promise<void> {
-      if (dates.length === 0) return
-      const times = (timeOf: (row: (typeof dates)[number]) => Date | null) =>
-        dates.map((row) => [row.id, timeOf(row)] as const)
-      await tx
-        .update(certificates)
-        .set({
-          expiresAt: timeById(
-            id,
-            certificates.expiresAt,
-            times((row) => row.expiresAt),
-          ),
-          renewAt: timeById(
-            id,
-            certificates.renewAt,
-            times((row) => row.renewAt),
-          ),
-        })
-        .where(
-          inArray(
-            id,
-            dates.map((row) => row.id),
-          ),
-        )
+      await setDatesOf(
+        tx,
+        dates.map(({ id, expiresAt, renewAt }) => ({ id, set: { expiresAt, renewAt }, seen: {} })),
+      )
     },
 
     /** Certificates of one source with a common name, not revoked or archived; their other names are for the caller to compare. */

@@ -14,7 +14,7 @@ import type { ServingStore } from "./serving.store"
 import type { VersionDates, VersionStore } from "./version.store"
 
 interface Deps {
-  db: Pick<Db, "transaction">
+  db: Pick<Db, "transaction" | "dialect">
   certificates: Pick<CertificateStore, "ofPolicy" | "lockAll" | "setDates">
   versions: Pick<VersionStore, "newestOfEach" | "setRenewAt">
   serving: Pick<ServingStore, "placesOf">
@@ -22,8 +22,11 @@ interface Deps {
   outbox: Pick<OutboxQueue, "add">
 }
 
-/** Certificates of one transaction: on SQLite everybody waits for it, on PostgreSQL whoever wants to change one of them. */
-const pageSize = 20
+/**
+ * Certificates of one transaction: on SQLite everybody waits for it; on PostgreSQL, where most of it is the way there and back, only
+ * whoever wants to change one of them.
+ */
+const pageSizes = { sqlite: 20, postgres: 100 } as const
 /** Certificates of one entry of the outbox: where a crash throws it back to. */
 const pieceSize = 5000
 const kind = "renewal_dates"
@@ -35,6 +38,8 @@ const earliest = (dates: readonly (Date | null)[]): Date | null =>
 const isSame = (a: Date | null, b: Date | null): boolean => a?.getTime() === b?.getTime()
 
 export const renewalDatesService = ({ db, certificates, versions, serving, due, outbox }: Deps) => {
+  const pageSize = pageSizes[db.dialect]
+
   /** Sets the dates of certificates, which are locked, right. What is right already costs nothing. */
   const refresh = async (tx: Tx, rows: readonly CertificateRow[]): Promise<void> => {
     const managed = rows.filter((row) => !isTerminal(row.status))

@@ -106,7 +106,9 @@ onEachDialect("the renewal points under a policy that has changed", (openDb) => 
     const settled = async () =>
       (await db.read.select().from(db.t.certificates)).filter((row) => row.renewAt?.getTime() === right(row.id)).length
     // The call has answered; the rest is owed.
-    expect(await settled()).toBe(20)
+    const atOnce = await settled()
+    expect(atOnce).toBeGreaterThan(0)
+    expect(atOnce).toBeLessThan(ids.length)
     expect(await owed()).toBe(1)
 
     // A server that dies at once: what it had begun is another one's as soon as the claim has lapsed.

@@ -113,7 +113,7 @@ export const signingService = (deps: SigningDeps) => {
     agentId: string | null,
     encryptedKey: Buffer | null,
   ): VersionRow => {
-    const facts = parseCertificate(issued.certPem)
+    const facts = issued.facts ?? parseCertificate(issued.certPem)
     if (!facts.spkiDer.equals(csr.spkiDer)) {
       throw new AppError("upstream", "the issuer returned a certificate for another key than the CSR's")
     }

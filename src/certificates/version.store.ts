@@ -1,12 +1,12 @@
 /** SQL of certificate versions: each X.509 that was issued, newest first. Versions are never changed, only their dates of renewal. */
-import { and, count, desc, eq, inArray, isNull, type SQL, sql } from "drizzle-orm"
+import { and, count, desc, eq, isNull, type SQL, sql } from "drizzle-orm"
 import { ofAnyIssuer } from "../db/any-issuer"
 import type { Db, Query, Tx } from "../db/db"
 import { idList, inGiven } from "../db/given-ids"
 import { hot, hotInsertCount } from "../db/hot"
 import { listing, type Slice, type TextFilter } from "../db/listing"
 import type { Tables } from "../db/tables/tables"
-import { timeById } from "../db/time-by-id"
+import { updateEach } from "../db/update-each"
 import { AppError } from "../errors"
 
 export type VersionRow = Tables["certificateVersions"]["$inferSelect"]
@@ -26,6 +26,7 @@ export const versionStore = ({ t, read, dialect }: Db) => {
   const filterOf = ({ certificateId, search }: VersionFilter) =>
     and(eq(t.certificateVersions.certificateId, certificateId), listed.matches(search))
   const insertRows = hotInsertCount("insert_versions", t.certificateVersions, t.certificateVersions.id)
+  const setRenewAtOf = updateEach(t.certificateVersions, { set: ["renewAt"], seen: [] })
   const insertNew = async (tx: Tx, version: NewVersion): Promise<boolean> => (await insertRows(tx, [version])) > 0
 
   // Several times in each renewal and deployment.
@@ -172,23 +173,10 @@ export const versionStore = ({ t, read, dialect }: Db) => {
     },
 
     async setRenewAt(tx: Tx, dates: readonly { readonly id: string; readonly renewAt: Date }[]): Promise<void> {
-      if (dates.length === 0) return
-      const { id, renewAt } = t.certificateVersions
-      await tx
-        .update(t.certificateVersions)
-        .set({
-          renewAt: timeById(
-            id,
-            renewAt,
-            dates.map((row) => [row.id, row.renewAt]),
-          ),
-        })
-        .where(
-          inArray(
-            id,
-            dates.map((row) => row.id),
-          ),
-        )
+      await setRenewAtOf(
+        tx,
+        dates.map(({ id, renewAt }) => ({ id, set: { renewAt }, seen: {} })),
+      )
     },
   }
 }

@@ -9,7 +9,7 @@ import { readGeneralNames, writeSans } from "./general-name"
 import { type KeyFacts, keyFacts, spkiOf } from "./keys"
 import { checkSan, distinctSans, type San, sanOf, unicodeProblem } from "./names"
 import { oids } from "./oids"
-import { pemBlocks, pemRegions, toPem } from "./pem"
+import { pemRegions, regionBytes, toPem } from "./pem"
 import { type SignedBytes, signatureProblem, signatureProblemElsewhere, signerFor } from "./signature"
 
 export interface Csr {
@@ -204,6 +204,5 @@ const derOf = (pem: string): Buffer => {
   if (region === undefined) throw refuse('expected PEM that begins with "-----BEGIN CERTIFICATE REQUEST-----"')
   if (!labels.has(region.label)) throw refuse(`expected a CERTIFICATE REQUEST block, found ${region.label}`)
   if (regions.length > 1) throw refuse("expected one PEM block")
-  const [block] = pemBlocks(region.text)
-  return block?.der ?? Buffer.alloc(0)
+  return regionBytes(region)
 }

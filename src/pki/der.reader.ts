@@ -35,6 +35,25 @@ export interface DerElement {
   readonly content: Buffer
 }
 
+/** Its bytes are cut out when somebody asks for them: most callers want one of the two. */
+class Found implements DerElement {
+  constructor(
+    readonly tag: number,
+    private readonly source: Buffer,
+    private readonly start: number,
+    private readonly contentStart: number,
+    private readonly end: number,
+  ) {}
+
+  get bytes(): Buffer {
+    return this.source.subarray(this.start, this.end)
+  }
+
+  get content(): Buffer {
+    return this.source.subarray(this.contentStart, this.end)
+  }
+}
+
 const malformed = (what: string, problem: string): AppError => new AppError("validation", `${what}: ${problem}`)
 
 /** Walks the elements of one constructed value. `what` names the value in error messages. */
@@ -83,7 +102,7 @@ export class DerReader {
     const end = content + length
     if (end > bytes.length) throw malformed(what, "ends too early")
     this.#at = end
-    return { tag: found, bytes: bytes.subarray(start, end), content: bytes.subarray(content, end) }
+    return new Found(found, bytes, start, content, end)
   }
 
   /** The next element when it has this tag, else null and nothing is consumed. */

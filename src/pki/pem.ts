@@ -33,7 +33,8 @@ export const pemRegions = (text: string): PemRegion[] => {
   return regions
 }
 
-const base64Bytes = (body: string, label: string): Buffer => {
+/** The bytes of a block. Throws `validation` on anything in it that is not base64. */
+export const regionBytes = ({ label, body }: Pick<PemRegion, "label" | "body">): Buffer => {
   const packed = body.replace(/[ \t\r\n]+/g, "")
   if (packed === "") throw new AppError("validation", `PEM: the ${label} block is empty`)
   if (packed.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(packed))
@@ -43,7 +44,7 @@ const base64Bytes = (body: string, label: string): Buffer => {
 
 /** Every block of a text, in order; an empty list when there is none. Throws `validation` on garbage inside a block. */
 export const pemBlocks = (text: string): PemBlock[] =>
-  pemRegions(text).map(({ label, body }) => ({ label, der: base64Bytes(body, label) }))
+  pemRegions(text).map((region) => ({ label: region.label, der: regionBytes(region) }))
 
 const certificateLabels = new Set(["CERTIFICATE", "X509 CERTIFICATE"])
 
@@ -51,7 +52,7 @@ const certificateLabels = new Set(["CERTIFICATE", "X509 CERTIFICATE"])
 export const certificateBlocks = (text: string): Buffer[] =>
   pemRegions(text)
     .filter(({ label }) => certificateLabels.has(label))
-    .map(({ label, body }) => base64Bytes(body, label))
+    .map(regionBytes)
 
 /** One block: 64 columns, newline at the end. */
 export const toPem = (label: string, der: Uint8Array): string => {

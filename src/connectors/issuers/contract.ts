@@ -5,6 +5,7 @@
 import type * as v from "valibot"
 import type { Clock } from "../../clock"
 import type { Authority } from "../../pki/authority"
+import type { CertificateFacts } from "../../pki/certificate"
 import { type ConfigSchema, parseConfig } from "../config"
 
 export interface IssueRequest {
@@ -28,7 +29,11 @@ export interface Issued {
   readonly chainPem: string
   /** The CA's own reference, where it has one. */
   readonly orderId?: string
+  /** What `certPem` says, from a CA of this process that has just written it. */
+  readonly facts?: IssuedFacts
 }
+
+export type IssuedFacts = Pick<CertificateFacts, "serial" | "notBefore" | "notAfter" | "fingerprint" | "spkiDer">
 
 /** The CA decides later: `orderStatus` asks again. */
 export interface Ordered {

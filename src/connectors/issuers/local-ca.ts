@@ -136,7 +136,12 @@ export const localCa = defineIssuer({
           caIssuerUrls: caCertificate,
           mustStaple: request.mustStaple,
         })
-        return { certPem: signed.certPem, chainPem: authority.chainPem, orderId: `local-${signed.serial}` }
+        return {
+          certPem: signed.certPem,
+          chainPem: authority.chainPem,
+          orderId: `local-${signed.serial}`,
+          facts: { ...signed, spkiDer: csr.spkiDer },
+        }
       },
       async revoke() {},
       async testConnection() {
