@@ -86,10 +86,12 @@ export const sealingService = ({ db, leaves, clock }: Deps) => {
       const isWide = now - lastWideAt >= wideEveryMs
       if (isWide) lastWideAt = now
       let total = 0
-      for (;;) {
-        const sealed = await sealBatch(isWide ? wideWindowMs : windowMs)
+      for (let lookBackMs = isWide ? wideWindowMs : windowMs; ; ) {
+        const sealed = await sealBatch(lookBackMs)
         total += sealed
         if (sealed < batchSize || signal?.aborted === true) break
+        // The oldest came first: before the last of them nothing is left but what commits late.
+        lookBackMs = windowMs
         await nextTurn()
       }
       return everything ? total + (await sealEverything(signal)) : total
