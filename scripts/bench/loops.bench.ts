@@ -1,6 +1,6 @@
 /**
  * Each background loop over a large inventory, beside small requests that want their answers meanwhile.
- * `bun scripts/bench/loops.bench.ts [certificates] [sqlite|postgres] [part of a loop's name]`.
+ * `bun scripts/bench/loops.bench.ts [certificates] [sqlite|postgres] [regular expression of names]`.
  */
 import "reflect-metadata"
 import { systemActor } from "../../src/access/actor"
@@ -13,7 +13,7 @@ import { besideRequests, type Dialect, machineLine, openFleet } from "./fleet"
 
 const certificates = Number(process.argv[2] ?? 1_000_000)
 const chosen = process.argv[3] as Dialect | undefined
-const only = process.argv[4] ?? ""
+const only = new RegExp(process.argv[4] ?? "")
 const rows: string[] = []
 const hourMs = 3_600_000
 const never = new AbortController().signal
@@ -80,7 +80,7 @@ for (const dialect of chosen === undefined ? (["sqlite", "postgres"] as const) :
       "adding up of all that": () => foldRowCounts(fleet.db, never),
     }
     for (const [name, run] of Object.entries(loops)) {
-      if (!name.includes(only)) continue
+      if (!only.test(name)) continue
       const seen = await besideRequests(fleet, "/api/v1/certificates/mc-00000001", run)
       rows.push(
         [
