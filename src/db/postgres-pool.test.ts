@@ -152,6 +152,26 @@ test("more callers than connections take turns", async () => {
   expect(new Set(counts.map(([row]) => row?.n))).toEqual(new Set([600]))
 })
 
+test("reads do not queue behind transactions, which leave some connections to them", async () => {
+  const db = await open(await newDatabase())
+  const { promise: released, resolve: release } = Promise.withResolvers<void>()
+  let begun = 0
+  const transactions = Array.from({ length: 30 }, (_, n) =>
+    db.transaction(async (tx) => {
+      await addPair(tx, `pair ${n}`)
+      begun += 1
+      await released
+    }),
+  )
+  await until("seven of eight connections are in use", () => begun === 7)
+  const counts = await Promise.all(Array.from({ length: 20 }, () => db.read.select({ n: count() }).from(notes)))
+  expect(counts.map(([row]) => row?.n)).toEqual(Array.from({ length: 20 }, () => 0))
+  expect(begun).toBe(7)
+  release()
+  await Promise.all(transactions)
+  expect(await db.read.select({ n: count() }).from(notes)).toEqual([{ n: 60 }])
+})
+
 test("says that the database is not available when nobody listens there, without the password", async () => {
   const db = await openPostgres({ url: "postgres://certctl:hunter2@127.0.0.1:1/certctl", maxConnections: 2 })
   cleanups.push(() => db.close())

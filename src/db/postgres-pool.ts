@@ -19,16 +19,28 @@ export interface PostgresPoolOptions {
 /** Any number that nobody else uses on this database: every certctl process takes this lock before it changes the schema. */
 const schemaLock = "4985216302"
 
+/** What a connection is lent for: one statement, or several with decisions between them. */
+type Use = "query" | "transaction"
+
 interface Waiter {
+  /** Who came first has the smaller one. */
+  readonly place: number
   readonly resolve: (connection: PostgresConnection) => void
   readonly reject: (error: unknown) => void
 }
 
+/**
+ * Connections that transactions may hold at a time. Where a thousand agents report at once, who only looks does not queue behind them.
+ */
+const mostTransactions = (connections: number): number => connections - Math.floor(connections / 5)
+
 export class PostgresPool {
   readonly #options: PostgresPoolOptions
   readonly #idle: PostgresConnection[] = []
-  readonly #waiters = new Set<Waiter>()
+  readonly #waiters = { query: new Set<Waiter>(), transaction: new Set<Waiter>() }
+  #places = 0
   #lent = 0
+  #transactions = 0
   #closed: { readonly idle: Promise<void>; readonly resolve: () => void } | undefined
 
   constructor(options: PostgresPoolOptions) {
@@ -37,7 +49,7 @@ export class PostgresPool {
 
   /** Sends one statement outside of any transaction. */
   query(text: string, parameters: unknown[] = [], options?: { prepare?: boolean }, asArrays = false): Promise<unknown> {
-    return this.#lend((connection) =>
+    return this.#lend("query", (connection) =>
       within(
         connection,
         this.#options.queryMilliseconds,
@@ -49,7 +61,7 @@ export class PostgresPool {
 
   /** `committed` runs before the caller goes on. */
   transaction<R>(run: (tx: Tx) => Promise<R>, committed: (turn: Turn) => void): Promise<R> {
-    return this.#lend((connection) =>
+    return this.#lend("transaction", (connection) =>
       within(connection, this.#options.deadlineMilliseconds, deadlineError, async () => {
         const turn = new Turn(connection.tx)
         const result = await between(connection, async () => {
@@ -71,7 +83,7 @@ export class PostgresPool {
   }
 
   changeSchema<R>(run: (connection: SchemaConnection) => Promise<R>): Promise<R> {
-    return this.#lend((connection) =>
+    return this.#lend("transaction", (connection) =>
       between(connection, async () => {
         await connection.send("select pg_advisory_xact_lock($1)", [schemaLock])
         return await connection.whileAlive(
@@ -93,35 +105,47 @@ export class PostgresPool {
     if (this.#closed === undefined) {
       const { promise: idle, resolve } = Promise.withResolvers<void>()
       this.#closed = { idle, resolve }
-      for (const waiter of this.#waiters) waiter.reject(closedError())
-      this.#waiters.clear()
+      for (const waiters of Object.values(this.#waiters)) {
+        for (const waiter of waiters) waiter.reject(closedError())
+        waiters.clear()
+      }
       if (this.#lent === 0) resolve()
     }
     await this.#closed.idle
     await Promise.all(this.#idle.splice(0).map((connection) => connection.destroy(1)))
   }
 
-  async #lend<R>(use: (connection: PostgresConnection) => Promise<R>): Promise<R> {
-    const connection = await this.#take()
+  async #lend<R>(use: Use, work: (connection: PostgresConnection) => Promise<R>): Promise<R> {
+    const connection = await this.#take(use)
     try {
-      return await use(connection)
+      return await work(connection)
     } finally {
-      this.#giveBack(connection)
+      this.#giveBack(use, connection)
     }
   }
 
-  async #take(): Promise<PostgresConnection> {
+  #isAllowed(use: Use): boolean {
+    return use === "query" || this.#transactions < mostTransactions(this.#options.maxConnections)
+  }
+
+  #count(use: Use, change: 1 | -1): void {
+    this.#lent += change
+    if (use === "transaction") this.#transactions += change
+  }
+
+  async #take(use: Use): Promise<PostgresConnection> {
     if (this.#closed !== undefined) throw closedError()
-    if (this.#lent < this.#options.maxConnections) {
-      this.#lent += 1
+    if (this.#lent < this.#options.maxConnections && this.#isAllowed(use)) {
+      this.#count(use, 1)
       return this.#fresh(this.#idle.pop())
     }
     const { waitMilliseconds, maxConnections } = this.#options
     const { promise, resolve, reject } = Promise.withResolvers<PostgresConnection>()
-    const waiter = { resolve, reject }
-    this.#waiters.add(waiter)
+    const waiters = this.#waiters[use]
+    const waiter = { place: this.#places++, resolve, reject }
+    waiters.add(waiter)
     const timer = setTimeout(() => {
-      this.#waiters.delete(waiter)
+      waiters.delete(waiter)
       reject(new AppError("unavailable", `all ${maxConnections} database connections are busy`))
     }, waitMilliseconds)
     try {
@@ -138,14 +162,26 @@ export class PostgresPool {
     return new PostgresConnection(this.#options.url)
   }
 
-  #giveBack(connection: PostgresConnection): void {
-    const [next] = this.#waiters
+  /** Takes who has waited longest out of those who may have a connection now. */
+  #next(): { use: Use; waiter: Waiter } | undefined {
+    const [query] = this.#waiters.query
+    const [transaction] = this.#isAllowed("transaction") ? this.#waiters.transaction : []
+    const isQuery = query !== undefined && (transaction === undefined || query.place < transaction.place)
+    const use = isQuery ? "query" : "transaction"
+    const waiter = isQuery ? query : transaction
+    if (waiter === undefined) return undefined
+    this.#waiters[use].delete(waiter)
+    return { use, waiter }
+  }
+
+  #giveBack(use: Use, connection: PostgresConnection): void {
+    this.#count(use, -1)
+    const next = this.#next()
     if (next !== undefined) {
-      this.#waiters.delete(next)
-      next.resolve(this.#fresh(connection))
+      this.#count(next.use, 1)
+      next.waiter.resolve(this.#fresh(connection))
       return
     }
-    this.#lent -= 1
     if (connection.isDead) discard(connection)
     else this.#idle.push(connection)
     if (this.#lent === 0) this.#closed?.resolve()

@@ -70,7 +70,7 @@ export const stormAgents = async ({ fetch, base, agents, pauseMs }: Options) => 
         const items = await client.work(20, [], stopping.signal)
         let isRefused = false
         const waiting = items.values()
-        await Promise.all(
+        const ended = await Promise.allSettled(
           Array.from({ length: csrsAtOnce }, async () => {
             for (const item of waiting) {
               if (stopping.signal.aborted) return
@@ -79,6 +79,8 @@ export const stormAgents = async ({ fetch, base, agents, pauseMs }: Options) => 
             }
           }),
         )
+        // Not before all are done: what another still works on would be handed out again.
+        for (const one of ended) if (one.status === "rejected") throw one.reason
         if (isRefused) await Bun.sleep(pauseMs)
       } catch (error) {
         if (stopping.signal.aborted) return
