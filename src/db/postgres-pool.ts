@@ -30,9 +30,10 @@ interface Waiter {
 }
 
 /**
- * Connections that transactions may hold at a time. Where a thousand agents report at once, who only looks does not queue behind them.
+ * Connections that transactions may hold at a time. More of them are hardly done sooner, since the statements of all pass through this
+ * thread, and where hundreds of agents report at once, who only looks would wait behind them.
  */
-const mostTransactions = (connections: number): number => connections - Math.floor(connections / 5)
+const mostTransactions = (connections: number): number => Math.min(connections, Math.max(4, Math.ceil(connections / 4)))
 
 export class PostgresPool {
   readonly #options: PostgresPoolOptions
