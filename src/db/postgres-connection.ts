@@ -10,7 +10,6 @@ import { AppError, messageOf } from "../errors"
 import type { Query, Tx } from "./db"
 import { withoutQueryErrors } from "./errors"
 import { demandTurn, type Turn } from "./guard"
-import { withRowMapping } from "./row-mapping"
 
 /** No query for array types at connect (nothing uses them); connections live until they break; a failed connect fails at once. */
 const clientOptions = {
@@ -79,7 +78,7 @@ export const builderOver = (options: Sql["options"], send: Send): Query => {
   }
   const builder = drizzle({ client: client as unknown as Sql })
   withoutQueryErrors(builder._.session)
-  return withRowMapping(builder) as unknown as Query
+  return builder as unknown as Query
 }
 
 export class PostgresConnection {

@@ -8,7 +8,6 @@ import { AppError } from "../errors"
 import type { Query } from "./db"
 import { withoutQueryErrors } from "./errors"
 import { refuseInsideTransaction } from "./guard"
-import { withRowMapping } from "./row-mapping"
 import type { ScanAnswer, ScanRequest } from "./sqlite-scan.worker"
 
 export interface SqliteScannerOptions {
@@ -53,7 +52,7 @@ export class SqliteScanner {
     })
     // Theirs, but hidden from the types.
     withoutQueryErrors((builder as unknown as { session: object }).session)
-    this.query = withRowMapping(builder) as unknown as Query
+    this.query = builder as unknown as Query
   }
 
   /** Scans that are not done are refused. */

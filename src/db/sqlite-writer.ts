@@ -11,7 +11,6 @@ import { AppError } from "../errors"
 import type { SchemaConnection, Tx } from "./db"
 import { driverError } from "./errors"
 import { deadlineError, demandTurn, inTurn, Turn } from "./guard"
-import { withRowMapping } from "./row-mapping"
 import type { Checkpointer } from "./sqlite-checkpointer"
 import { guardedStatements } from "./sqlite-statements"
 
@@ -76,7 +75,7 @@ export class SqliteWriter {
         if (this.#current !== undefined) this.#current.failure ??= { error }
       },
     })
-    this.#tx = withRowMapping(drizzle({ client: this.#statements as unknown as Database })) as unknown as Tx
+    this.#tx = drizzle({ client: this.#statements as unknown as Database }) as unknown as Tx
     const command = (text: string) => {
       const statement = connection.prepare(text)
       return () => void statement.run()

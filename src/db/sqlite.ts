@@ -11,7 +11,6 @@ import { drizzle } from "drizzle-orm/better-sqlite3"
 import { AppError, messageOf } from "../errors"
 import type { DbHandle, Query } from "./db"
 import { refuseInsideTransaction, turnOf } from "./guard"
-import { withRowMapping } from "./row-mapping"
 import { demandSmallPayload, manyRowsChanged, Subscribers } from "./signals"
 import { Checkpointer } from "./sqlite-checkpointer"
 import { LogFlusher } from "./sqlite-flusher"
@@ -128,7 +127,7 @@ export const openSqlite = async (options: SqliteOptions): Promise<DbHandle> => {
     before: () => refuseInsideTransaction("read"),
     failed: () => undefined,
   })
-  const read = withRowMapping(drizzle({ client: readStatements as unknown as Database.Database })) as unknown as Query
+  const read = drizzle({ client: readStatements as unknown as Database.Database }) as unknown as Query
   const scanner = new SqliteScanner({ file, nativeBinding, deadlineMilliseconds: scanMilliseconds })
   let closing: Promise<void> | undefined
 
