@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test"
-import { closingLine, readSummary } from "./test-summary"
+import { closingLine, failureReports, readSummary } from "./test-summary"
 
 const output = `
 a.test.ts:
@@ -37,5 +37,31 @@ describe("the summary of a test run", () => {
   test("closes with one plain line", () => {
     expect(closingLine({ passed: 3, failed: 0, skipped: 0 })).toBe("3 passed, 0 failed")
     expect(closingLine({ passed: 3, failed: 1, skipped: 2 })).toBe("3 passed, 1 failed, 2 skipped")
+  })
+
+  test("tells what was printed by the files with failed tests, and nothing of those that passed", () => {
+    const printed = `
+a.test.ts:
+a remark
+(pass) fine [0.06ms]
+
+src/b.test.ts:
+(pass) well [0.06ms]
+line 1
+error: expected 1
+(fail) b > is one [1.00ms]
+error: in a hook
+
+2 tests failed:
+(fail) b > is one [1.00ms]
+
+ 1 pass
+ 1 fail
+Ran 3 tests across 2 files. [11.00ms]
+`
+    const whole = ["src/b.test.ts:", "line 1", "error: expected 1", "(fail) b > is one [1.00ms]", "error: in a hook"]
+    expect(failureReports(printed)).toEqual([whole.join("\n")])
+    expect(failureReports(printed, 2)).toEqual([["src/b.test.ts:", ...whole.slice(-2)].join("\n")])
+    expect(failureReports(output)).toEqual([])
   })
 })

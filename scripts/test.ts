@@ -5,7 +5,7 @@
  */
 import { join } from "node:path"
 import { startTestPostgres } from "../src/testing/postgres"
-import { closingLine, readSummary } from "./test-summary"
+import { closingLine, failureReports, readSummary } from "./test-summary"
 
 const root = join(import.meta.dir, "..")
 const everything = ["src", "agent", "ui", "scripts"]
@@ -70,6 +70,8 @@ try {
   if (summary === null) console.log("the test run ended without its summary")
   const { passed, failed, skipped } = summary ?? { passed: 0, failed: 1, skipped: 0 }
   const total = { passed, failed: code !== 0 && failed === 0 ? 1 : failed, skipped }
+  // Once more at the end, since the log before it is long.
+  for (const report of failureReports(errors)) console.log(`\n${report}`)
   console.log(`\n${closingLine(total)}`)
   process.exitCode = total.failed > 0 ? 1 : 0
 } finally {

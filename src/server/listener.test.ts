@@ -93,7 +93,13 @@ const handler = async (request: Request, exchange: Exchange): Promise<Response> 
   return Response.json({ address: exchange.remoteAddress, length: (await request.text()).length })
 }
 
-/** Ordinary clients: kept-alive connections that obey `connection: close`, polls and streams that resume when they end. */
+const wasReset = (error: unknown): boolean => String(error).includes("ECONNRESET")
+
+/**
+ * Ordinary clients: kept-alive connections that obey `connection: close`, polls and streams that resume when they end. What was
+ * reset before it was answered they ask once more: Linux resets connections that are still being opened when a listening socket
+ * closes, and clients of any server have to expect that.
+ */
 const load = (port: number, ca: string) => {
   const counts = { kept: 0, fetched: 0, polls: 0, streams: 0, events: 0 }
   const failures: string[] = []
@@ -114,7 +120,10 @@ const load = (port: number, ca: string) => {
   const repeat = async (what: string, once: () => Promise<number>, count: () => void) => {
     while (!over.signal.aborted) {
       try {
-        const status = await once()
+        const status = await once().catch((error) => {
+          if (!wasReset(error) || over.signal.aborted) throw error
+          return once()
+        })
         if (status === 200) count()
         else failures.push(`${what}: status ${status}`)
       } catch (error) {

@@ -9,11 +9,18 @@ const isFree = (port: number): Promise<boolean> =>
 
 /** Below the range that outgoing connections take theirs from: one of those could have it while the program is down. */
 const lowest = 10_000
-const highest = 32_000
+const perWorker = 1000
+const workers = 22
 
+/** Workers run at once and a port is free until its program listens, so each worker has ports of its own. */
+const first = lowest + (Number(process.env.BUN_TEST_WORKER_ID ?? 0) % workers) * perWorker
+let next = Math.floor(Math.random() * perWorker)
+
+/** In turn: what a test before this one has let go, and may start again, is not handed out at once. */
 export const freePort = async (): Promise<number> => {
   for (;;) {
-    const port = lowest + Math.floor(Math.random() * (highest - lowest))
+    const port = first + next
+    next = (next + 1) % perWorker
     if (await isFree(port)) return port
   }
 }
