@@ -41,13 +41,15 @@ describe("the summary of a test run", () => {
 
   test("tells what was printed by the files with failed tests, and nothing of those that passed", () => {
     const printed = `
+src/b.test.ts:
+(pass) well [0.06ms]
+line 1
+
 a.test.ts:
 a remark
 (pass) fine [0.06ms]
 
 src/b.test.ts:
-(pass) well [0.06ms]
-line 1
 error: expected 1
 (fail) b > is one [1.00ms]
 error: in a hook

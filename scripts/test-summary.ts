@@ -33,14 +33,19 @@ const fileLine = /^\S+\.test\.tsx?:$/
 /** Of each file with a failed test what it printed, at most its last `mostLines` lines, without the tests that did not fail. */
 export const failureReports = (output: string, mostLines = 100): string[] => {
   const lines = output.replace(escapeSequence, "").split(/\r?\n/)
-  const starts = lines.flatMap((line, at) => (fileLine.test(line) ? at : []))
   // After the last file come the skipped and failed tests once more, by name alone.
   const end = lines.findIndex((line) => /^\d+ tests? (failed|skipped):$| +\d+ pass$/.test(line))
-  return starts.flatMap((start, index) => {
-    const [title = "", ...section] = lines.slice(start, starts[index + 1] ?? (end === -1 ? undefined : end))
-    const said = section.filter((line) => line.trim() !== "" && !/^\((pass|skip|todo)\) /.test(line))
-    return said.some((line) => line.startsWith("(fail) ")) ? [title, ...said.slice(-mostLines)].join("\n") : []
-  })
+  // Of files that run at once each comes several times.
+  const said = new Map<string, string[]>()
+  let file = ""
+  for (const line of end === -1 ? lines : lines.slice(0, end)) {
+    if (fileLine.test(line)) file = line
+    else if (line.trim() !== "" && !/^\((pass|skip|todo)\) /.test(line))
+      said.set(file, [...(said.get(file) ?? []), line])
+  }
+  return [...said].flatMap(([title, words]) =>
+    words.some((line) => line.startsWith("(fail) ")) ? [title, ...words.slice(-mostLines)].join("\n") : [],
+  )
 }
 
 /** The last line of a run. Nothing but plain words, for people and for programs that read it. */

@@ -362,11 +362,9 @@ export const certificateStore = (db: Db) => {
           id: certificates.id,
           createdAt: certificates.createdAt,
           // Not `exists`, for which PostgreSQL would read all jobs with each page, and hash them.
-          isIdle: sql<number>`case when (select 1 from jobs j where j.certificate_id = managed_certificates.id
+          isIdle: sql<boolean>`(select 1 from jobs j where j.certificate_id = managed_certificates.id
             and (j.type || '') in ('Issuance', 'Renewal') and ((j.status || '') in ('Pending', 'AwaitingCSR', 'Running')
-              or ((j.status || '') = 'Failed' and j.attempts < j.max_attempts)) limit 1) is null then 1 else 0 end`.mapWith(
-            Number,
-          ),
+              or ((j.status || '') = 'Failed' and j.attempts < j.max_attempts)) limit 1) is null`.mapWith(Boolean),
         })
         .from(certificates)
         .where(

@@ -352,7 +352,7 @@ export const jobProcessorService = (deps: Deps) => {
       for (let after: { createdAt: Date; id: string } | null = null; !signal.aborted; ) {
         const page: Awaited<ReturnType<CertificateStore["renewing"]>> = await certificates.renewing(after, batchSize)
         for (const row of page) {
-          if (row.isIdle === 1)
+          if (row.isIdle)
             await guarded<{ id: string }>(({ id }) => db.transaction((tx) => lifecycle.settle(tx, id)))(row)
         }
         after = page.at(-1) ?? null

@@ -93,7 +93,7 @@ const handler = async (request: Request, exchange: Exchange): Promise<Response> 
   return Response.json({ address: exchange.remoteAddress, length: (await request.text()).length })
 }
 
-const wasReset = (error: unknown): boolean => String(error).includes("ECONNRESET")
+const wasReset = (error: unknown): boolean => error instanceof Error && "code" in error && error.code === "ECONNRESET"
 
 /**
  * Ordinary clients: kept-alive connections that obey `connection: close`, polls and streams that resume when they end. What was
@@ -114,7 +114,7 @@ const load = (port: number, ca: string) => {
         response.on("end", () => resolve(response.statusCode ?? 0))
         response.on("error", reject)
       })
-      request.on("error", reject)
+      request.on("error", (error) => reject(request.reusedSocket ? `on a connection in use: ${error.message}` : error))
       request.end()
     })
   const repeat = async (what: string, once: () => Promise<number>, count: () => void) => {

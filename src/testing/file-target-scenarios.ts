@@ -82,9 +82,10 @@ export const fileTargetScenarios = (product: FileProduct, more: (run: () => Scen
         await run.deploy(leaf)
         await run.serves(leaf.fingerprint)
       }
-      await until("it was connected to a few times", () => load.connections() > 5)
+      // A quick deployment is over before a slow product has taken so many.
+      await until("clients have got through", () => load.succeeded() > 5)
       const { connections, failures, seen } = await load.stop()
-      expect(connections).toBeGreaterThan(failures.length)
+      expect(connections).toBeGreaterThan(failures.length + 5)
       // Not even for a moment what nobody deployed, such as a product's own certificate for want of a matching pair.
       expect([...seen].filter((fingerprint) => !deployed.includes(fingerprint))).toEqual([])
       expect(failures.filter((failure) => !isExcused(product, failure))).toEqual([])

@@ -30,7 +30,7 @@ export interface RunningPeer<P extends Peer> {
   served(): Promise<string>
   serves(fingerprint: string): Promise<void>
   /** New connections, one after another, until it is stopped. */
-  hammer(): { connections(): number; stop(): Promise<Load> }
+  hammer(): { succeeded(): number; stop(): Promise<Load> }
 }
 
 /** Resolves when it serves its first certificate, if it has one. */
@@ -108,7 +108,7 @@ export const startPeer = async <P extends Peer>(stage: Stage, product: PeerProdu
         }
       })()
       return {
-        connections: () => connections,
+        succeeded: () => connections - failures.length,
         async stop() {
           isOver = true
           await load
