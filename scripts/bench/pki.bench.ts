@@ -18,7 +18,7 @@ import { machineLine } from "./fleet"
 const seconds = Number(process.argv[2] ?? 5)
 const only = process.argv[3] ?? ""
 /** Certificates that wait for a CSR, each with a target: as many as can be issued meanwhile, with the second that warms up. */
-const fleetSize = 1000 * (seconds + 1)
+const fleetSize = 2500 * (seconds + 1)
 /** Requests at once while they are made. */
 const makers = 16
 

@@ -1,12 +1,13 @@
 /**
  * A storm of renewals: everything is due at once, the CA fails a third of its calls and never answers some, and hundreds of agents ask
  * for work and post CSRs, while somebody looks at lists and details. The server has a process of its own, and so has the onlooker; the
- * agents and the CA share a third. The clock runs faster than the machine's, so that retries come.
+ * agents and the CA share a third, which waits for the others since these stand for other machines. The clock runs faster than the machine's, so that retries come.
  *
  *   bun scripts/bench/storm.bench.ts [certificates] [agents] [sqlite|postgres]
  */
 import "reflect-metadata"
 import { spawn } from "node:child_process"
+import { setPriority } from "node:os"
 import { createInterface } from "node:readline"
 import { openedHttpCa, startHttpCa } from "../../src/testing/http-ca.fake"
 import { seededRandom } from "../../src/testing/seeded-random"
@@ -118,6 +119,7 @@ const weather = async (dialect: Dialect, certificates: number, agentCount: numbe
   const server = child("server", dialect, String(certificates), String(agentCount), ca.url)
   const { url, emptyMiB } = await server.next()
   const onlooker = child("onlooker", url, String(certificates))
+  setPriority(19)
   const agents = await stormAgents({
     fetch,
     base: url,
@@ -129,7 +131,7 @@ const weather = async (dialect: Dialect, certificates: number, agentCount: numbe
   let toldAt = began
   const calm = async (): Promise<void> => {
     for (let lastAt = performance.now(); ; ) {
-      await Bun.sleep(500)
+      await Bun.sleep(2000)
       facts = await server.ask(`advance ${Math.round((performance.now() - lastAt) * (clockSpeed[dialect] - 1))}`)
       lastAt = performance.now()
       if (facts.underWay === 0) return
@@ -160,7 +162,7 @@ const weather = async (dialect: Dialect, certificates: number, agentCount: numbe
     `${dialect}: ${certificates} certificates, ${agentCount} agents, seed ${seed}`,
     `  renewed ${first.renewed} in ${minutes.toFixed(1)} min (${Math.round(first.renewed / minutes / 60)}/s), ${first.givenUp} given up after three attempts; an hour later ${last.renewed} renewed, ${last.givenUp} not`,
     `  problems ${first.problems.length + last.problems.length}; versions ${last.versions}, signed by the CA ${ca.counts.signed} (asked ${ca.counts.asked}, failed ${ca.counts.failed}, hung ${ca.counts.hung}, at most ${ca.counts.most} at once)`,
-    `  agents: ${JSON.stringify(agents.counts)}, unexpected ${agents.unexpected.length}`,
+    `  agents: ${JSON.stringify(agents.counts)}, unexpected ${agents.unexpected.length}, losses ${JSON.stringify([...agents.losses])}`,
     `  onlooker: ${seen.requests} requests, p50 ${ms(seen.p50)}, p99 ${ms(seen.p99)}, max ${ms(seen.max)}, failures ${seen.failures}`,
     `  server: ${Math.round(emptyMiB)} MiB before, ${Math.round(last.mostMiB)} MiB at most, ${last.cpuSeconds.toFixed(0)} s of CPU`,
   ].join("\n")

@@ -86,6 +86,7 @@ export class PostgresConnection {
   readonly tx: Tx
   turn: Turn | undefined
   #end: { readonly error: unknown } | undefined
+  #hasAnswered = false
   /** Reject functions of what is under way. Not one promise raced by everything: it would collect a reaction per statement. */
   readonly #waiting = new Set<(error: unknown) => void>()
 
@@ -104,6 +105,11 @@ export class PostgresConnection {
 
   get isDead(): boolean {
     return this.#end !== undefined
+  }
+
+  /** It has answered before: what is sent now is not kept waiting by its being opened. */
+  get isOpen(): boolean {
+    return this.#hasAnswered
   }
 
   /** Makes everything under way on this connection fail with `error`, and the connection unfit for anything else. */
@@ -134,7 +140,10 @@ export class PostgresConnection {
     const pending = this.#sql.unsafe(text, parameters as never[], options)
     // Errors below FATAL leave the connection as it was. After any other nobody knows what state it is in.
     const rows = (asArrays ? pending.values() : pending).then(
-      (value: unknown) => value,
+      (value: unknown) => {
+        this.#hasAnswered = true
+        return value
+      },
       (error: unknown) => {
         if (error instanceof postgres.PostgresError) {
           withoutValues(error)

@@ -4,6 +4,7 @@ import { AppError } from "../errors"
 import type { SchemaConnection, Tx } from "./db"
 import { deadlineError, inTurn, Turn } from "./guard"
 import { PostgresConnection } from "./postgres-connection"
+import { TransactionLimit } from "./transaction-limit"
 
 export interface PostgresPoolOptions {
   readonly url: string
@@ -29,16 +30,14 @@ interface Waiter {
   readonly reject: (error: unknown) => void
 }
 
-/**
- * Connections that transactions may hold at a time. More of them are hardly done sooner, since the statements of all pass through this
- * thread, and where hundreds of agents report at once, who only looks would wait behind them.
- */
+/** Connections that transactions may hold at a time at most; the rest is for those who only look. */
 const mostTransactions = (connections: number): number => Math.min(connections, Math.max(4, Math.ceil(connections / 4)))
 
 export class PostgresPool {
   readonly #options: PostgresPoolOptions
   readonly #idle: PostgresConnection[] = []
   readonly #waiters = { query: new Set<Waiter>(), transaction: new Set<Waiter>() }
+  readonly #limit: TransactionLimit
   #places = 0
   #lent = 0
   #transactions = 0
@@ -46,6 +45,7 @@ export class PostgresPool {
 
   constructor(options: PostgresPoolOptions) {
     this.#options = options
+    this.#limit = new TransactionLimit(mostTransactions(options.maxConnections))
   }
 
   /** Sends one statement outside of any transaction. */
@@ -65,7 +65,10 @@ export class PostgresPool {
     return this.#lend("transaction", (connection) =>
       within(connection, this.#options.deadlineMilliseconds, deadlineError, async () => {
         const turn = new Turn(connection.tx)
+        const asked = performance.now()
+        const isOpen = connection.isOpen
         const result = await between(connection, async () => {
+          if (isOpen) this.#limit.observe(performance.now() - asked)
           connection.turn = turn
           try {
             const value = await connection.whileAlive(inTurn(turn, run))
@@ -126,7 +129,7 @@ export class PostgresPool {
   }
 
   #isAllowed(use: Use): boolean {
-    return use === "query" || this.#transactions < mostTransactions(this.#options.maxConnections)
+    return use === "query" || this.#transactions < this.#limit.now
   }
 
   #count(use: Use, change: 1 | -1): void {
@@ -177,14 +180,15 @@ export class PostgresPool {
 
   #giveBack(use: Use, connection: PostgresConnection): void {
     this.#count(use, -1)
-    const next = this.#next()
-    if (next !== undefined) {
-      this.#count(next.use, 1)
-      next.waiter.resolve(this.#fresh(connection))
-      return
-    }
     if (connection.isDead) discard(connection)
     else this.#idle.push(connection)
+    // Several at once, where more transactions are allowed than before.
+    while (this.#lent < this.#options.maxConnections) {
+      const next = this.#next()
+      if (next === undefined) break
+      this.#count(next.use, 1)
+      next.waiter.resolve(this.#fresh(this.#idle.pop()))
+    }
     if (this.#lent === 0) this.#closed?.resolve()
   }
 }

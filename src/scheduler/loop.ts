@@ -17,6 +17,8 @@ export interface LoopDefinition {
   readonly wakeOn?: readonly string[]
   /** How long after a run began the next one may be woken: what comes meanwhile is done together. */
   readonly restMs?: number
+  /** The part of the time that its runs may take: after a long one it rests in proportion, whatever ticks or wakes it. */
+  readonly mostShare?: number
   run(signal: AbortSignal): Promise<unknown>
 }
 
@@ -36,13 +38,14 @@ export interface LoopRunner {
 const secondsOf = (ms: number): number => Math.max(1, Math.round(ms / 1000))
 
 export const loopRunner = (
-  { name, everyMs, timeoutMs, onStart, restMs = 0, run }: LoopDefinition,
+  { name, everyMs, timeoutMs, onStart, restMs = 0, mostShare = 1, run }: LoopDefinition,
   log: Logger,
 ): LoopRunner => {
   let isHeld = false
   let isStopped = false
   let again = false
   let startedAt = Number.NEGATIVE_INFINITY
+  let notBefore = Number.NEGATIVE_INFINITY
   let rest: ReturnType<typeof setTimeout> | undefined
   let running: { work: Promise<void>; abort: AbortController } | null = null
 
@@ -75,6 +78,8 @@ export const loopRunner = (
     const abort = new AbortController()
     const work = once(abort).finally(() => {
       running = null
+      const endedAt = performance.now()
+      notBefore = Math.max(startedAt + restMs, endedAt + (endedAt - startedAt) * (1 / mostShare - 1))
       if (again && isHeld && !isStopped) {
         again = false
         wake()
@@ -89,7 +94,7 @@ export const loopRunner = (
       again = true
       return
     }
-    const leftMs = startedAt + restMs - performance.now()
+    const leftMs = notBefore - performance.now()
     if (leftMs <= 0) start()
     else {
       rest ??= setTimeout(() => {
@@ -104,7 +109,7 @@ export const loopRunner = (
   const timing = { interval: secondsOf(everyMs), startAt: firstTick, paused: true, unref: true }
   const schedule = new Cron("* * * * * *", timing, () => {
     if (!isHeld || isStopped) return
-    if (running === null) start()
+    if (running === null) wake()
     // A run that was woken a moment ago does what the tick would have done.
     else if (performance.now() - startedAt >= everyMs) {
       log.warn("loop {loop} is still busy: this tick is left out", { loop: name })

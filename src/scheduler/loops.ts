@@ -152,10 +152,12 @@ export const loops = (
       run: (signal) => windows.release(signal),
     },
     {
+      // Looks at every roll-out under way: ten thousands of them after a weekend.
       name: "straggler-check",
       everyMs: intervals.jobProcessorMs,
-      timeoutMs: 2 * minuteMs,
+      timeoutMs: 15 * minuteMs,
       onStart: true,
+      mostShare: 0.1,
       run: (signal) => processor.settleStragglers(signal),
     },
     {

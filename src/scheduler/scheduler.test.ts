@@ -65,6 +65,19 @@ test("runs once more after the run under way, however often it was woken meanwhi
   expect(mostAtOnce()).toBe(1)
 })
 
+test("rests after a long run, as long as its share of the time asks for", async () => {
+  const { runner, ends } = heldLoop({ everyMs: 1000, mostShare: 0.25 })
+  runner.take()
+  runner.wake()
+  const began = performance.now()
+  await until("a tick has come meanwhile", () => performance.now() - began > 1100)
+  runner.wake()
+  ends[0]?.resolve()
+  const ended = performance.now()
+  await until("the second run", () => ends.length === 2)
+  expect(performance.now() - ended).toBeGreaterThan(3 * (ended - began) * 0.99)
+})
+
 test("ticks on its interval", async () => {
   let ticks = 0
   const runner = loopRunner(

@@ -44,8 +44,10 @@ export const stormAgents = async ({ fetch, base, agents, pauseMs }: Options) => 
   // One key for all certificates of an agent: what it costs to make keys is not the server's.
   const privateKey = await generateKey("ecdsa-p256")
   const stopping = new AbortController()
-  const counts = { polls: 0, csrs: 0, busy: 0, refused: 0, deployments: 0, lost: 0 }
+  const counts = { polls: 0, csrs: 0, busy: 0, refused: 0, deployments: 0, repeated: 0, lost: 0 }
   const unexpected: string[] = []
+  /** Why calls were lost, and how often. */
+  const losses = new Map<string, number>()
 
   const runAgent = async ({ id, apiKey }: Options["agents"][number]): Promise<void> => {
     const client = agentClient(transportOver(fetch, base, apiKey), id)
@@ -59,9 +61,22 @@ export const stormAgents = async ({ fetch, base, agents, pauseMs }: Options) => 
       else unexpected.push(`CSR: ${verdict.status} ${verdict.body}`)
       return false
     }
+    /** What was put in place is reported until it is heard, as agents do: a refusal aside, the report would otherwise be lost. */
+    const heard = async (call: () => Promise<unknown>): Promise<void> => {
+      for (;;) {
+        try {
+          await call()
+          return
+        } catch (error) {
+          if (!(error instanceof AppError) || !error.retryable || stopping.signal.aborted) throw error
+          counts.repeated += 1
+          await Bun.sleep(pauseMs)
+        }
+      }
+    }
     const deploy = async (item: Work): Promise<void> => {
-      await client.certificate(item.certificate_id, item.version_id ?? null)
-      await client.reportStatus(item.id, { status: "Completed" })
+      await heard(() => client.certificate(item.certificate_id, item.version_id ?? null))
+      await heard(() => client.reportStatus(item.id, { status: "Completed" }))
       counts.deployments += 1
     }
     while (!stopping.signal.aborted) {
@@ -85,8 +100,10 @@ export const stormAgents = async ({ fetch, base, agents, pauseMs }: Options) => 
       } catch (error) {
         if (stopping.signal.aborted) return
         // A busy database, or a job that was taken back: the agent asks again.
-        if (error instanceof AppError) counts.lost += 1
-        else unexpected.push(String(error))
+        if (error instanceof AppError) {
+          counts.lost += 1
+          losses.set(error.message, (losses.get(error.message) ?? 0) + 1)
+        } else unexpected.push(String(error))
         await Bun.sleep(pauseMs)
       }
     }
@@ -97,6 +114,7 @@ export const stormAgents = async ({ fetch, base, agents, pauseMs }: Options) => 
     counts,
     /** What no agent should ever see. */
     unexpected,
+    losses,
     async stop(): Promise<void> {
       stopping.abort()
       await Promise.all(running)
