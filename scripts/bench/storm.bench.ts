@@ -8,6 +8,7 @@
 import "reflect-metadata"
 import { spawn } from "node:child_process"
 import { setPriority } from "node:os"
+import { monitorEventLoopDelay } from "node:perf_hooks"
 import { createInterface } from "node:readline"
 import { openedHttpCa, startHttpCa } from "../../src/testing/http-ca.fake"
 import { seededRandom } from "../../src/testing/seeded-random"
@@ -47,6 +48,8 @@ const serve = async (dialect: Dialect, certificates: number, agents: number, caU
   })
   const startedAt = clock.now()
   let mostMiB = 0
+  const lag = monitorEventLoopDelay({ resolution: 5 })
+  lag.enable()
   setInterval(() => (mostMiB = Math.max(mostMiB, process.memoryUsage.rss() / 2 ** 20)), 200).unref()
   say({ url: listener.url.href, emptyMiB: process.memoryUsage.rss() / 2 ** 20 })
   for await (const line of createInterface({ input: process.stdin })) {
@@ -57,7 +60,8 @@ const serve = async (dialect: Dialect, certificates: number, agents: number, caU
     else if (order === "stop") break
     const outcome = order === "outcome" ? await stormOutcome(db, startedAt) : {}
     const { user, system } = process.cpuUsage()
-    say({ underWay: await jobsUnderWay(db), mostMiB, cpuSeconds: (user + system) / 1e6, ...outcome })
+    const held = { p99: lag.percentile(99) / 1e6, max: lag.max / 1e6 }
+    say({ underWay: await jobsUnderWay(db), mostMiB, cpuSeconds: (user + system) / 1e6, held, ...outcome })
   }
   wired.drain()
   await wired.scheduler.stop(10_000)
@@ -75,7 +79,7 @@ const look = async (url: string, certificates: number): Promise<void> => {
     "/api/v1/stats/summary",
     "/api/v1/jobs?per_page=50",
   ]
-  const waits: number[] = []
+  const waits: { path: string; ms: number }[] = []
   const failures: number[] = []
   for (let i = 0; !isOver; i += 1) {
     const number = String((i * 7919) % certificates).padStart(8, "0")
@@ -83,13 +87,16 @@ const look = async (url: string, certificates: number): Promise<void> => {
     const wanted = performance.now()
     const answer = await fetch(new URL(path, url), { headers: { authorization: `Bearer ${adminKey}` } })
     await answer.arrayBuffer()
-    waits.push(performance.now() - wanted)
+    waits.push({ path: i % 2 === 0 ? "a certificate" : path, ms: performance.now() - wanted })
     if (answer.status !== 200) failures.push(answer.status)
     await Bun.sleep(Math.max(0, 100 - (performance.now() - wanted)))
   }
-  const sorted = waits.toSorted((a, b) => a - b)
-  const at = (part: number) => percentile(sorted, part)
-  say({ requests: sorted.length, p50: at(0.5), p99: at(0.99), max: sorted.at(-1), failures: failures.length })
+  const facts = (some: typeof waits) => {
+    const sorted = some.map(({ ms }) => ms).toSorted((a, b) => a - b)
+    return { requests: sorted.length, p50: percentile(sorted, 0.5), p99: percentile(sorted, 0.99), max: sorted.at(-1) }
+  }
+  const byPath = [...Map.groupBy(waits, ({ path }) => path)].map(([path, some]) => ({ path, ...facts(some) }))
+  say({ ...facts(waits), byPath, failures: failures.length })
 }
 
 const child = (...given: string[]) => {
@@ -164,7 +171,11 @@ const weather = async (dialect: Dialect, certificates: number, agentCount: numbe
     `  problems ${first.problems.length + last.problems.length}; versions ${last.versions}, signed by the CA ${ca.counts.signed} (asked ${ca.counts.asked}, failed ${ca.counts.failed}, hung ${ca.counts.hung}, at most ${ca.counts.most} at once)`,
     `  agents: ${JSON.stringify(agents.counts)}, unexpected ${agents.unexpected.length}, losses ${JSON.stringify([...agents.losses])}`,
     `  onlooker: ${seen.requests} requests, p50 ${ms(seen.p50)}, p99 ${ms(seen.p99)}, max ${ms(seen.max)}, failures ${seen.failures}`,
-    `  server: ${Math.round(emptyMiB)} MiB before, ${Math.round(last.mostMiB)} MiB at most, ${last.cpuSeconds.toFixed(0)} s of CPU`,
+    ...seen.byPath.map(
+      (one: typeof seen) =>
+        `    ${one.path}: ${one.requests}, p50 ${ms(one.p50)}, p99 ${ms(one.p99)}, max ${ms(one.max)}`,
+    ),
+    `  server: ${Math.round(emptyMiB)} MiB before, ${Math.round(last.mostMiB)} MiB at most, ${last.cpuSeconds.toFixed(0)} s of CPU; its thread was held p99 ${ms(last.held.p99)}, max ${ms(last.held.max)}`,
   ].join("\n")
 }
 

@@ -68,9 +68,8 @@ export const leafStore = ({ t, read, dialect }: Pick<Db, "t" | "read" | "dialect
         .where(
           and(
             last === null ? undefined : newerThan(last, since),
-            notExists(
-              tx.select({ found: sql`1` }).from(t.auditLeaves).where(eq(t.auditLeaves.eventId, t.auditEvents.id)),
-            ),
+            // Not `not exists`, for which PostgreSQL would read and hash all leaves with each batch.
+            sql`(select 1 from ${t.auditLeaves} where ${t.auditLeaves.eventId} = ${t.auditEvents.id} limit 1) is null`,
           ),
         )
         .orderBy(...(dialect === "sqlite" ? [asc(rowid)] : [asc(t.auditEvents.timestamp), asc(t.auditEvents.id)]))

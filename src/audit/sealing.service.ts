@@ -13,8 +13,13 @@ import type { LeafStore } from "./leaf.store"
 /** Heard after new events were sealed; the payload is the highest number. */
 export const sealedTopic = "sealed"
 
-/** More than a transaction may take (seconds): what commits late lies in it. Short, since what is in it is looked at again by every pass. */
+/**
+ * How far behind the newest sealed event a pass looks for what has committed late: nearly all does so within a second, and nothing after
+ * the twenty, which are more than a transaction may take. What is in a window is looked at again by every pass.
+ */
+const shortWindowMs = 1_000
 const windowMs = 20_000
+const windowEveryMs = 5_000
 /** Once in a while also what clocks of several servers may differ. */
 const wideWindowMs = 300_000
 const wideEveryMs = 60_000
@@ -35,6 +40,18 @@ interface Deps {
 export const sealingService = ({ db, leaves, clock }: Deps) => {
   const batchSize = mostPerBatch[db.dialect]
   let lastWideAt = Number.NEGATIVE_INFINITY
+  let lastWindowAt = Number.NEGATIVE_INFINITY
+
+  /** Of a pass that begins. */
+  const nextWindowMs = (): number => {
+    const now = clock.now().getTime()
+    const isWide = now - lastWideAt >= wideEveryMs
+    if (!isWide && now - lastWindowAt < windowEveryMs) return shortWindowMs
+    lastWindowAt = now
+    if (!isWide) return windowMs
+    lastWideAt = now
+    return wideWindowMs
+  }
 
   const number = async (tx: Tx, lastSeq: number, events: readonly AuditEvent[]): Promise<number> => {
     if (events.length === 0) return 0
@@ -82,16 +99,13 @@ export const sealingService = ({ db, leaves, clock }: Deps) => {
      * have written where nobody has looked since.
      */
     async seal({ everything = false, signal }: { everything?: boolean; signal?: AbortSignal } = {}): Promise<number> {
-      const now = clock.now().getTime()
-      const isWide = now - lastWideAt >= wideEveryMs
-      if (isWide) lastWideAt = now
       let total = 0
-      for (let lookBackMs = isWide ? wideWindowMs : windowMs; ; ) {
+      for (let lookBackMs = nextWindowMs(); ; ) {
         const sealed = await sealBatch(lookBackMs)
         total += sealed
         if (sealed < batchSize || signal?.aborted === true) break
-        // The oldest came first: before the last of them nothing is left but what commits late.
-        lookBackMs = windowMs
+        // The oldest came first: before the last of them, and those of its millisecond, nothing is left but what commits late.
+        lookBackMs = 1
         await nextTurn()
       }
       return everything ? total + (await sealEverything(signal)) : total

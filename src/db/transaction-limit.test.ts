@@ -22,8 +22,8 @@ describe("the number of transactions at a time", () => {
   test("forgets how fast a database was that has moved away", () => {
     const limit = new TransactionLimit(7)
     windows(limit, 10, 0.5)
-    windows(limit, 10, 20)
-    expect(windows(limit, 300, 20)).toBe(7)
+    windows(limit, 10, 25)
+    expect(windows(limit, 300, 25)).toBe(7)
   })
 
   test("never exceeds the most, however small", () => {

@@ -3,11 +3,9 @@ const windowSize = 32
 const fewest = 2
 /** Until more is known. */
 const atFirst = 4
-/** Above this multiple of what a BEGIN takes at best, transactions wait for each other and not for the database. */
-const congested = 4
-const calm = 2
-/** Milliseconds by which a BEGIN may be late without being called so: clocks and threads are not more exact. */
-const slackMs = 1
+/** Milliseconds that a BEGIN may take longer than at best before transactions are said to wait for each other. */
+const congestedMs = 8
+const calmMs = 4
 /** A best time of long ago is forgotten by this part with each window: the way to the database may have changed. */
 const forgetting = 0.02
 
@@ -41,7 +39,7 @@ export class TransactionLimit {
     this.#sum = 0
     this.#count = 0
     this.#best = Math.min(mean, this.#best * (1 + forgetting))
-    if (mean > this.#best * congested + slackMs) this.#now = Math.max(Math.min(this.#most, fewest), this.#now - 1)
-    else if (mean < this.#best * calm + slackMs) this.#now = Math.min(this.#most, this.#now + 1)
+    if (mean > this.#best + congestedMs) this.#now = Math.max(Math.min(this.#most, fewest), this.#now - 1)
+    else if (mean < this.#best + calmMs) this.#now = Math.min(this.#most, this.#now + 1)
   }
 }

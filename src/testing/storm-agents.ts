@@ -102,7 +102,8 @@ export const stormAgents = async ({ fetch, base, agents, pauseMs }: Options) => 
         // A busy database, or a job that was taken back: the agent asks again.
         if (error instanceof AppError) {
           counts.lost += 1
-          losses.set(error.message, (losses.get(error.message) ?? 0) + 1)
+          const reason = error.message.replace(/\S*\d\S*/g, "…")
+          losses.set(reason, (losses.get(reason) ?? 0) + 1)
         } else unexpected.push(String(error))
         await Bun.sleep(pauseMs)
       }
