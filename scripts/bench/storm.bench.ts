@@ -80,6 +80,17 @@ const look = async (url: string, certificates: number): Promise<void> => {
     "/api/v1/jobs?per_page=50",
   ]
   const waits: { path: string; ms: number }[] = []
+  let told = { at: performance.now(), count: 0 }
+  const tell = (): void => {
+    if (performance.now() - told.at < minuteMs) return
+    const sorted = waits
+      .slice(told.count)
+      .map(({ ms }) => ms)
+      .toSorted((a, b) => a - b)
+    const [p50, p99] = [percentile(sorted, 0.5), percentile(sorted, 0.99)]
+    console.error(`  onlooker: p50 ${Math.round(p50)} ms, p99 ${Math.round(p99)} ms in this minute`)
+    told = { at: performance.now(), count: waits.length }
+  }
   const failures: number[] = []
   for (let i = 0; !isOver; i += 1) {
     const number = String((i * 7919) % certificates).padStart(8, "0")
@@ -89,6 +100,7 @@ const look = async (url: string, certificates: number): Promise<void> => {
     await answer.arrayBuffer()
     waits.push({ path: i % 2 === 0 ? "a certificate" : path, ms: performance.now() - wanted })
     if (answer.status !== 200) failures.push(answer.status)
+    tell()
     await Bun.sleep(Math.max(0, 100 - (performance.now() - wanted)))
   }
   const facts = (some: typeof waits) => {
@@ -132,6 +144,7 @@ const weather = async (dialect: Dialect, certificates: number, agentCount: numbe
     base: url,
     agents: Array.from({ length: agentCount }, (_, i) => ({ id: agentIdOf(i), apiKey: agentKeyOf(agentIdOf(i)) })),
     pauseMs: 1000,
+    heartbeatMs: minuteMs / clockSpeed[dialect],
   })
   const began = performance.now()
   let facts = await server.ask("start")

@@ -39,6 +39,9 @@ export const leafStore = ({ t, read, dialect }: Pick<Db, "t" | "read" | "dialect
     dialect === "sqlite"
       ? sql`${rowid} > (select e.rowid from ${t.auditEvents} e where e.id = ${last.eventId})`
       : gt(t.auditEvents.timestamp, since)
+  const inOrder = dialect === "sqlite" ? [asc(rowid)] : [asc(t.auditEvents.timestamp), asc(t.auditEvents.id)]
+  // Not `not exists`, for which PostgreSQL would read and hash all leaves with each batch.
+  const hasNoLeaf = sql`((select 1 from ${t.auditLeaves} where ${t.auditLeaves.eventId} = ${t.auditEvents.id} limit 1) is null)`
   const lastLeaf = hot("last_audit_leaf", (query: Query) =>
     query
       .select({ seq: t.auditLeaves.seq, eventId: t.auditLeaves.eventId, timestamp: t.auditEvents.timestamp })
@@ -65,15 +68,23 @@ export const leafStore = ({ t, read, dialect }: Pick<Db, "t" | "read" | "dialect
       tx
         .select()
         .from(t.auditEvents)
-        .where(
-          and(
-            last === null ? undefined : newerThan(last, since),
-            // Not `not exists`, for which PostgreSQL would read and hash all leaves with each batch.
-            sql`(select 1 from ${t.auditLeaves} where ${t.auditLeaves.eventId} = ${t.auditEvents.id} limit 1) is null`,
-          ),
-        )
-        .orderBy(...(dialect === "sqlite" ? [asc(rowid)] : [asc(t.auditEvents.timestamp), asc(t.auditEvents.id)]))
+        .where(and(last === null ? undefined : newerThan(last, since), hasNoLeaf))
+        .orderBy(...inOrder)
         .limit(limit),
+
+    /**
+     * The oldest events from `since` on, and whether each has a leaf: for where most have none. PostgreSQL would look at all of them
+     * before it finds the first without one.
+     */
+    newest: async (tx: Tx, since: Date | null, limit: number): Promise<{ event: AuditEvent; isSealed: boolean }[]> => {
+      const rows = await tx
+        .select({ event: t.auditEvents, isSealed: sql`not ${hasNoLeaf}`.mapWith(Boolean) })
+        .from(t.auditEvents)
+        .where(since === null ? undefined : gt(t.auditEvents.timestamp, since))
+        .orderBy(asc(t.auditEvents.timestamp), asc(t.auditEvents.id))
+        .limit(limit)
+      return rows as { event: AuditEvent; isSealed: boolean }[]
+    },
 
     /** Events in the order of time, from after one on, and whether each has a leaf. */
     async eventsAfter(after: { timestamp: Date; id: string } | null, limit: number) {

@@ -33,7 +33,7 @@ const pageSize = 500
 
 interface Deps {
   readonly db: Pick<Db, "dialect" | "transaction" | "signal">
-  readonly leaves: Pick<LeafStore, "lastIn" | "unsealedIn" | "unsealedAmong" | "eventsAfter" | "insert">
+  readonly leaves: Pick<LeafStore, "lastIn" | "unsealedIn" | "newest" | "unsealedAmong" | "eventsAfter" | "insert">
   readonly clock: Clock
 }
 
@@ -64,13 +64,24 @@ export const sealingService = ({ db, leaves, clock }: Deps) => {
     return events.length
   }
 
+  /** An event from a clock that was ahead must not move what is looked at into the future. */
+  const behind = (last: { readonly timestamp: Date } | null, ms: number): Date =>
+    new Date(Math.min(last?.timestamp.getTime() ?? 0, clock.now().getTime()) - ms)
+
   const sealBatch = (lookBackMs: number): Promise<number> =>
     db.transaction(async (tx) => {
       const last = await leaves.lastIn(tx)
-      // An event from a clock that was ahead must not move the window into the future.
-      const newest = Math.min(last?.timestamp.getTime() ?? 0, clock.now().getTime())
-      const since = new Date(newest - lookBackMs)
-      return number(tx, last?.seq ?? 0, await leaves.unsealedIn(tx, last, since, batchSize))
+      return number(tx, last?.seq ?? 0, await leaves.unsealedIn(tx, last, behind(last, lookBackMs), batchSize))
+    })
+
+  /** The next events after the newest that is sealed, and those of its millisecond: the most of what there is to do. */
+  const sealNewest = (): Promise<{ count: number; isMore: boolean }> =>
+    db.transaction(async (tx) => {
+      const last = await leaves.lastIn(tx)
+      const looked = await leaves.newest(tx, last === null ? null : behind(last, 1), batchSize)
+      const open = looked.filter(({ isSealed }) => !isSealed).map(({ event }) => event)
+      const count = await number(tx, last?.seq ?? 0, open)
+      return { count, isMore: count > 0 && looked.length === batchSize }
     })
 
   /** Page by page, beside requests: there may be millions, nearly all of which are sealed. */
@@ -100,12 +111,17 @@ export const sealingService = ({ db, leaves, clock }: Deps) => {
      */
     async seal({ everything = false, signal }: { everything?: boolean; signal?: AbortSignal } = {}): Promise<number> {
       let total = 0
-      for (let lookBackMs = nextWindowMs(); ; ) {
+      // SQLite has one order, in which what is new comes last.
+      for (let isMore = db.dialect === "postgres"; isMore && signal?.aborted !== true; await nextTurn()) {
+        const sealed = await sealNewest()
+        total += sealed.count
+        isMore = sealed.isMore
+      }
+      const lookBackMs = nextWindowMs()
+      while (signal?.aborted !== true) {
         const sealed = await sealBatch(lookBackMs)
         total += sealed
-        if (sealed < batchSize || signal?.aborted === true) break
-        // The oldest came first: before the last of them, and those of its millisecond, nothing is left but what commits late.
-        lookBackMs = 1
+        if (sealed < batchSize) break
         await nextTurn()
       }
       return everything ? total + (await sealEverything(signal)) : total

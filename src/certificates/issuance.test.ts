@@ -1,11 +1,24 @@
 import { expect, test } from "bun:test"
 import type { Db } from "../db/db"
+import { AppError } from "../errors"
 import { agentActor } from "../testing/api"
 import { lifecycleApi } from "../testing/lifecycle-api"
 import { onEachDialect } from "../testing/on-each-dialect"
 import { until } from "../testing/until"
 
 const never = new AbortController().signal
+
+/** The same database, which can be made to refuse transactions as one that is away does. */
+const interruptible = (db: Db) => {
+  let isAway = false
+  let refused = 0
+  const transaction: Db["transaction"] = async (run) => {
+    if (!isAway) return await db.transaction(run)
+    refused += 1
+    throw new AppError("unavailable", "the database is away")
+  }
+  return { db: { ...db, transaction }, refused: () => refused, be: (away: boolean) => (isAway = away) }
+}
 
 const setUp = async (db: Db, answerWithinMs?: number) => {
   const api = await lifecycleApi(db, { answerWithinMs })
@@ -176,5 +189,19 @@ onEachDialect("an agent's CSR", (openDb) => {
       expires_at: before.expires_at,
       renew_at: before.renew_at,
     })
+  })
+
+  test("that the CA has signed is kept, however long the database is away", async () => {
+    const { db, refused, be } = interruptible(await openDb())
+    const { send, submit, csrFor, jobsOf, ca, versions } = await setUp(db, 20)
+    ca.be("hang")
+    await send("POST", "/certificates/mc-outside/renew")
+    expect(await submit("mc-outside", await csrFor("mc-outside"))).toEqual(accepted)
+    be(true)
+    ca.release()
+    await until("it was tried more often than anything else is", () => refused() > 11)
+    be(false)
+    await until("it is stored", async () => (await versions("mc-outside")).length === 1)
+    expect((await jobsOf("mc-outside"))[0]).toMatchObject({ status: "Completed", attempts: 1 })
   })
 })

@@ -49,7 +49,7 @@ const mostNamed = 500
  */
 const measures = {
   sqlite: { lookSize: 100, batchSize: 50, parallel: 1 },
-  postgres: { lookSize: 400, batchSize: 200, parallel: 2 },
+  postgres: { lookSize: 400, batchSize: 100, parallel: 2 },
 } as const
 
 /** A certificate, and all that decides about its renewal. */

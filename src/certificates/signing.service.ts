@@ -46,8 +46,11 @@ export interface SigningDeps {
 
 export type CsrOutcome = "csr_signed" | "csr_accepted"
 
-/** How often the database is asked to keep what a CA has signed. */
+/** How often the database is asked to keep what a CA has signed, whatever it says. */
 const storeAttempts = 5
+/** For how long it is asked while it is away or too busy: the job's lease is renewed meanwhile. */
+const storePatienceMs = 600_000
+const longestStorePauseMs = 5_000
 /** How long a server may be silent before its jobs are given to others. */
 export const leaseMs = 120_000
 /** First pause before an open order is asked about again; later ones grow with its age, up to five minutes. */
@@ -158,13 +161,15 @@ export const signingService = (deps: SigningDeps) => {
 
   /** What a CA has done is written down even where the database is away for a moment: it must not be asked a second time. */
   const surely = async (write: () => Promise<unknown>): Promise<void> => {
+    const until = performance.now() + storePatienceMs
     for (let attempt = 1; ; attempt += 1) {
       try {
         await write()
         return
       } catch (error) {
-        if (attempt === storeAttempts) throw error
-        await Bun.sleep(200 * attempt)
+        const mayPass = error instanceof AppError && error.retryable && performance.now() < until
+        if (attempt >= storeAttempts && !mayPass) throw error
+        await Bun.sleep(Math.min(200 * attempt, longestStorePauseMs))
       }
     }
   }

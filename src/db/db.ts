@@ -60,6 +60,11 @@ export interface DbHandle {
   signal(tx: Tx, topic: string, payload?: string): void
   /** Returns the function that unsubscribes. */
   onSignal(topic: string, hear: (payload: string) => void): () => void
+  /**
+   * Makes room where rows came and went: PostgreSQL keeps what was deleted until somebody looks after it, by itself once a minute at
+   * best, and every reader goes through it. Nothing on SQLite.
+   */
+  vacuum(table: string): Promise<void>
   /** Resolves when the database answers a query. */
   ping(): Promise<void>
   /** Waits for the transactions under way. */

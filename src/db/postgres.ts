@@ -61,6 +61,8 @@ export const openPostgres = async (options: PostgresOptions): Promise<DbHandle> 
       signals.listen()
       return subscribers.add(topic, hear)
     },
+    // Whoever else does it at this moment does it for all.
+    vacuum: async (table) => void (await pool.query(`vacuum (skip_locked) "${table}"`)),
     ping: async () => void (await pool.query("select 1")),
     close() {
       closing ??= signals.close().then(() => pool.close())

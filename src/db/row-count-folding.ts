@@ -2,7 +2,7 @@
  * Adds the changes that triggers have appended to the counters, many at a time, and takes them away. By then most of them cancel out
  * or change the same counters.
  */
-import { getTableColumns, max, min, type SQL, sql } from "drizzle-orm"
+import { getTableColumns, getTableName, max, min, type SQL, sql } from "drizzle-orm"
 import { type TableName, tableNames, valuePlaces } from "./counted-lists"
 import type { Db, Tx } from "./db"
 import { hot } from "./hot"
@@ -11,12 +11,14 @@ import { combinationsOn, foldFunction, sumsBy } from "./row-count-sql"
 /** Changes of one table that PostgreSQL adds at a time: some tens of milliseconds. */
 const postgresPiece = 5000
 
-const foldOnPostgres = async ({ t, read, transaction }: Db, signal?: AbortSignal): Promise<void> => {
+const foldOnPostgres = async ({ t, read, transaction, vacuum }: Db, signal?: AbortSignal): Promise<void> => {
   const { source } = t.rowChanges
+  let total = 0
   const fold = (table: TableName): Promise<number> =>
     transaction(async (tx) => {
       const call = sql.raw(`${foldFunction(table)}(${postgresPiece}) as folded`)
       const [row] = await tx.select({ folded: sql`folded`.mapWith(Number) }).from(call)
+      total += row?.folded ?? 0
       return row?.folded ?? 0
     })
   for (const row of await read.selectDistinct({ source }).from(t.rowChanges)) {
@@ -24,7 +26,12 @@ const foldOnPostgres = async ({ t, read, transaction }: Db, signal?: AbortSignal
     const table = tableNames.find((name) => name === row.source)
     while (table !== undefined && signal?.aborted !== true && (await fold(table)) === postgresPiece);
   }
+  // Every count reads the whole table, and what was deleted with it.
+  if (total >= muchFolded) await vacuum(getTableName(t.rowChanges))
 }
+
+/** Changes that leave some dozens of pages behind. */
+const muchFolded = 2000
 
 /** Changes that SQLite adds at a time, while everybody waits: three to eight milliseconds, by how many counters they touch. */
 const sqlitePiece = 1000

@@ -147,6 +147,7 @@ export const openSqlite = async (options: SqliteOptions): Promise<DbHandle> => {
       turnOf(tx).signals.push({ topic, payload })
     },
     onSignal: (topic, hear) => subscribers.add(topic, hear),
+    vacuum: async () => undefined,
     async ping() {
       reading.prepare("select 1").get()
     },

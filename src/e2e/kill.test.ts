@@ -51,6 +51,8 @@ describe.skipIf(nginxProgram === null)("kill -9 at any moment of a renewal", () 
     const pathMs = performance.now() - began
 
     const recoveries: string[] = []
+    /** Renewals that were asked for once more, after a request without an answer that may have been done. */
+    let repeated = 0
     for (let round = 0; round < rounds; round++) {
       const before = (await versionsOf(server, certificateId)).length
       const victim = round % 2 === 0 ? server : agent
@@ -64,6 +66,7 @@ describe.skipIf(nginxProgram === null)("kill -9 at any moment of a renewal", () 
         // Not acknowledged: done or not, both are right. Asked again it must not happen twice.
         const { status } = await server.call("POST", `/api/v1/certificates/${certificateId}/renew`)
         expect([202, 409]).toContain(status)
+        if (status === 202) repeated += 1
       }
       const words = `round ${round}, ${victim === server ? "server" : "agent"} killed after ${delayMs} ms (CERTCTL_TEST_SEED=${seed})`
       await until(
@@ -82,7 +85,10 @@ describe.skipIf(nginxProgram === null)("kill -9 at any moment of a renewal", () 
     )
 
     const versions = await versionsOf(server, certificateId)
-    expect(new Set(versions.map(({ csr_pem }) => csr_pem)).size).toBe(versions.length)
+    // An agent that did not hear that its CSR was signed sends the same again, for a renewal that was asked for meanwhile, too.
+    const csrs = new Set(versions.map(({ csr_pem }) => csr_pem)).size
+    expect(versions.length - csrs).toBeLessThanOrEqual(repeated)
+    expect(versions.length).toBeLessThanOrEqual(rounds + 1 + repeated)
     const jobs = await jobsOf(server, certificateId)
     const issuing = jobs.filter(({ type }) => type !== "Deployment")
     expect(issuing.filter(({ status }) => status === "Completed")).toHaveLength(versions.length)

@@ -50,6 +50,7 @@ onEachDialect("a storm of renewals", (openDb) => {
       base: "http://certctl.example",
       agents: agentIds.map((id) => ({ id, apiKey: agentKeyOf(id) })),
       pauseMs: 200,
+      heartbeatMs: 60_000,
     })
     cleanups.push(agents.stop)
     await wired.scheduler.start()

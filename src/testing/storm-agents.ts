@@ -35,16 +35,18 @@ interface Options {
   readonly agents: readonly { readonly id: string; readonly apiKey: string }[]
   /** How long an agent waits before it asks again, after a CSR that was refused. */
   readonly pauseMs: number
+  /** How often it says that it is alive. */
+  readonly heartbeatMs: number
 }
 
 /** CSRs that one agent has under way at a time. */
 const csrsAtOnce = 4
 
-export const stormAgents = async ({ fetch, base, agents, pauseMs }: Options) => {
+export const stormAgents = async ({ fetch, base, agents, pauseMs, heartbeatMs }: Options) => {
   // One key for all certificates of an agent: what it costs to make keys is not the server's.
   const privateKey = await generateKey("ecdsa-p256")
   const stopping = new AbortController()
-  const counts = { polls: 0, csrs: 0, busy: 0, refused: 0, deployments: 0, repeated: 0, lost: 0 }
+  const counts = { polls: 0, csrs: 0, busy: 0, refused: 0, deployments: 0, repeated: 0, unheard: 0, lost: 0 }
   const unexpected: string[] = []
   /** Why calls were lost, and how often. */
   const losses = new Map<string, number>()
@@ -79,6 +81,9 @@ export const stormAgents = async ({ fetch, base, agents, pauseMs }: Options) => 
       await heard(() => client.reportStatus(item.id, { status: "Completed" }))
       counts.deployments += 1
     }
+    const beat = (): void => void client.heartbeat({}).catch(() => (counts.unheard += 1))
+    const heart = setInterval(beat, heartbeatMs)
+    stopping.signal.addEventListener("abort", () => clearInterval(heart))
     while (!stopping.signal.aborted) {
       try {
         counts.polls += 1
