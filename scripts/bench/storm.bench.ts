@@ -1,7 +1,8 @@
 /**
  * A storm of renewals: everything is due at once, the CA fails a third of its calls and never answers some, and hundreds of agents ask
  * for work and post CSRs, while somebody looks at lists and details. The server has a process of its own, and so has the onlooker; the
- * agents and the CA share a third, which waits for the others since these stand for other machines. The clock runs faster than the machine's, so that retries come.
+ * agents and the CA, which stand for other machines, share a third that makes way for the others. The clock runs faster than the
+ * machine's, so that retries come.
  *
  *   bun scripts/bench/storm.bench.ts [certificates] [agents] [sqlite|postgres]
  */
