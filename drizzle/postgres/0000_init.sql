@@ -996,7 +996,7 @@ CREATE INDEX "idx_jobs_lease_until" ON "jobs" USING btree ("lease_until","id") W
 --> statement-breakpoint
 CREATE INDEX "idx_jobs_failed" ON "jobs" USING btree ("completed_at","id") WHERE (status || '') = 'Failed';
 --> statement-breakpoint
-CREATE INDEX "idx_jobs_retryable" ON "jobs" USING btree ("completed_at","id") WHERE (status || '') = 'Failed' and attempts < max_attempts;
+CREATE INDEX "idx_jobs_retryable" ON "jobs" USING btree ("type","completed_at","id") WHERE (status || '') = 'Failed' and attempts < max_attempts;
 --> statement-breakpoint
 CREATE INDEX "idx_jobs_held" ON "jobs" USING btree ("created_at","id") WHERE (status || '') = 'Pending' and hold is not null;
 --> statement-breakpoint

@@ -642,7 +642,7 @@ CREATE INDEX `idx_jobs_lease_until` ON `jobs` (`lease_until`,`id`) WHERE (status
 --> statement-breakpoint
 CREATE INDEX `idx_jobs_failed` ON `jobs` (`completed_at`,`id`) WHERE (status || '') = 'Failed';
 --> statement-breakpoint
-CREATE INDEX `idx_jobs_retryable` ON `jobs` (`completed_at`,`id`) WHERE (status || '') = 'Failed' and attempts < max_attempts;
+CREATE INDEX `idx_jobs_retryable` ON `jobs` (`type`,`completed_at`,`id`) WHERE (status || '') = 'Failed' and attempts < max_attempts;
 --> statement-breakpoint
 CREATE INDEX `idx_jobs_held` ON `jobs` (`created_at`,`id`) WHERE (status || '') = 'Pending' and hold is not null;
 --> statement-breakpoint

@@ -13,6 +13,8 @@ export interface Actor {
   readonly role: ActorRole
   /** The agent behind an agent's own key. */
   readonly agentId?: string
+  /** Whether that agent was retired when the key was looked up. */
+  readonly isRetired?: boolean
   /** The join token that allowed this one registration; registering uses it up in its own transaction. */
   readonly joinTokenId?: string
 }

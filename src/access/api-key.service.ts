@@ -36,7 +36,9 @@ interface Deps {
   readonly clock: Clock
   readonly configured: readonly ConfiguredKey[]
   /** The agent whose own key has this hash, retired ones included: they must be able to learn that they are. */
-  readonly findAgentByKeyHash: (hash: string) => Promise<{ readonly id: string } | null>
+  readonly findAgentByKeyHash: (
+    hash: string,
+  ) => Promise<{ readonly id: string; readonly retiredAt: Date | null } | null>
   /** A first key was made by hand: the generated one need not lie around in a file any longer. */
   readonly onCreated?: () => Promise<void>
 }
@@ -49,8 +51,8 @@ export interface NewKey {
 
 const keyPrefix = "certctl_"
 const stampEveryMs = 60_000
-/** Keys remembered as stamped; more are simply stamped again (the database decides). */
-const mostStamped = 10_000
+/** Keys remembered as stamped, or as those of agents; more are simply stamped again (the database decides), or looked for twice. */
+const mostRemembered = 10_000
 
 const log = logger("access")
 
@@ -66,19 +68,38 @@ export const apiKeyService = ({
 }: Deps) => {
   const environment = configured.map(({ name, key, role }) => ({ name, role, hash: secretHash(key) }))
   const stampedAt = new Map<string, number>()
+  /** Where to look first; what is found there counts, not what is remembered. */
+  const hashesOfAgents = new Set<string>()
   const stamping = new Set<Promise<void>>()
 
   /** Never delays the answer; the clock decides at most once a minute, the row decides among servers. */
   const stamp = (id: string): void => {
     const now = clock.now()
     if (now.getTime() - (stampedAt.get(id) ?? Number.NEGATIVE_INFINITY) < stampEveryMs) return
-    if (stampedAt.size >= mostStamped) stampedAt.clear()
+    if (stampedAt.size >= mostRemembered) stampedAt.clear()
     stampedAt.set(id, now.getTime())
     const writing = db
       .transaction((tx) => keys.touch(tx, id, now, new Date(now.getTime() - stampEveryMs)))
       .catch((error: unknown) => log.warn("could not record the use of a key", { error, api_key_id: id }))
       .finally(() => stamping.delete(writing))
     stamping.add(writing)
+  }
+
+  const userOf = async (hash: string): Promise<KeyHolder | null> => {
+    const stored = await keys.findActiveByHash(hash)
+    if (stored === null) return null
+    const actor: Actor = { name: stored.principal, type: "User", role: stored.role }
+    return { actor, keyHash: hash, apiKeyId: stored.id }
+  }
+
+  const agentOf = async (hash: string): Promise<KeyHolder | null> => {
+    const agent = await findAgentByKeyHash(hash)
+    if (agent === null) return null
+    if (hashesOfAgents.size >= mostRemembered) hashesOfAgents.clear()
+    hashesOfAgents.add(hash)
+    const { id, retiredAt } = agent
+    const actor: Actor = { name: id, type: "Agent", role: "agent", agentId: id, isRetired: retiredAt !== null }
+    return { actor, keyHash: hash, apiKeyId: null }
   }
 
   const holderOfHash = async (hash: string): Promise<KeyHolder | null> => {
@@ -90,17 +111,9 @@ export const apiKeyService = ({
     if (match !== null) {
       return { actor: { name: match.name, type: "User", role: match.role }, keyHash: hash, apiKeyId: null }
     }
-    const stored = await keys.findActiveByHash(hash)
-    if (stored !== null) {
-      return {
-        actor: { name: stored.principal, type: "User", role: stored.role },
-        keyHash: hash,
-        apiKeyId: stored.id,
-      }
-    }
-    const agent = await findAgentByKeyHash(hash)
-    if (agent === null) return null
-    return { actor: { name: agent.id, type: "Agent", role: "agent", agentId: agent.id }, keyHash: hash, apiKeyId: null }
+    const wasAgents = hashesOfAgents.has(hash)
+    const holder = wasAgents ? await agentOf(hash) : await userOf(hash)
+    return holder ?? (wasAgents ? await userOf(hash) : await agentOf(hash))
   }
 
   const get = async (id: string): Promise<ApiKey> => {

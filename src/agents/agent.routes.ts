@@ -213,7 +213,7 @@ export const agentRoutes = ({ agents, work, jobs, issuance, audit, db }: Service
       async (c) => {
         const { id } = c.req.valid("param")
         const query = c.req.valid("query")
-        await agents.getActive(id)
+        await agents.demandActive(id, c.get("actor"))
         const found = await work.targetsOf(id, { search: query.q }, sliceOf(query), c.get("actor"))
         return c.json(pagedAnswer(query, found, agentTargetAnswer))
       },
@@ -237,7 +237,7 @@ export const agentRoutes = ({ agents, work, jobs, issuance, audit, db }: Service
         const { id } = c.req.valid("param")
         const { csr_pem, certificate_id } = c.req.valid("json")
         const actor = c.get("actor")
-        await agents.getActive(id)
+        await agents.demandActive(id, actor)
         if (certificate_id === undefined || certificate_id === null || certificate_id === "") {
           await db.transaction((tx) =>
             audit.append(tx, {
@@ -267,7 +267,7 @@ export const agentRoutes = ({ agents, work, jobs, issuance, audit, db }: Service
       input("query", CertificateQuery),
       async (c) => {
         const { id, certId } = c.req.valid("param")
-        await agents.getActive(id)
+        await agents.demandActive(id, c.get("actor"))
         const pem = await work.certificateFor(id, certId, c.req.valid("query").version_id || undefined, c.get("actor"))
         return c.json({ certificate_pem: pem })
       },
@@ -285,7 +285,7 @@ export const agentRoutes = ({ agents, work, jobs, issuance, audit, db }: Service
       input("json", StatusReport, { tellsOfOthers: true }),
       async (c) => {
         const { id, jobId } = c.req.valid("param")
-        await agents.getActive(id)
+        await agents.demandActive(id, c.get("actor"))
         const { status, error, deployment } = c.req.valid("json")
         await jobs.report(id, jobId, { status, error: error ?? "", deployment: deployment ?? {} }, c.get("actor"))
         return c.json({ status: "updated" as const })

@@ -96,6 +96,12 @@ export const agentService = (deps: Deps) => {
       return agent
     },
 
+    /** As `getActive`, for a request of the agent itself: what is known from its key need not be read again. */
+    async demandActive(id: string, { agentId, isRetired }: Actor): Promise<void> {
+      if (agentId !== id || isRetired === undefined) await this.getActive(id)
+      else if (isRetired) throw retiredAgent(id)
+    },
+
     /** As `getActive`, of an agent that asks for work; remembers whether it takes checks. */
     async polling(id: string, takesChecks: boolean): Promise<void> {
       const agent = await this.getActive(id)
@@ -156,7 +162,7 @@ export const agentService = (deps: Deps) => {
       db.transaction(async (tx) => {
         const set = { ...given(facts), lastHeartbeatAt: clock.now() }
         // Nearly every one is of an agent that is Online: one statement, and nothing to tell.
-        if ((await agents.patchWhile(tx, id, "Online", set)) !== null) return
+        if (await agents.patchWhile(tx, id, "Online", set)) return
         const agent = await agents.lock(tx, id)
         if (agent === null) throw missing(id)
         const from = stateOf(agent)

@@ -1,7 +1,7 @@
 /** SQL of agents and of the tokens that let them join. */
 import { and, asc, count, eq, inArray, isNotNull, isNull, lt, notInArray, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
-import { hot } from "../db/hot"
+import { hot, hotUpdateCount } from "../db/hot"
 import { listing, type Slice, type TextFilter } from "../db/listing"
 import { forUpdate } from "../db/locking"
 import type { Tables } from "../db/tables/tables"
@@ -39,6 +39,16 @@ export const agentStore = ({ t, read }: Db) => {
       .from(t.agents)
       // The second says what the index is restricted to: of a parameter SQLite does not know that it is not empty.
       .where(and(eq(t.agents.apiKeyHash, sql.placeholder("hash")), sql`api_key_hash <> ''`)),
+  )
+  const changeWhile = hotUpdateCount(
+    "change_agent_while",
+    t.agents,
+    and(
+      eq(t.agents.id, sql.placeholder("id")),
+      eq(t.agents.status, sql.placeholder("status")),
+      isNull(t.agents.retiredAt),
+    ),
+    t.agents.id,
   )
   const retiredFilter = ({ search }: TextFilter) => and(isNotNull(retiredAt), listedRetired.matches(search))
   return {
@@ -78,19 +88,9 @@ export const agentStore = ({ t, read }: Db) => {
       await tx.update(t.agents).set(set).where(eq(t.agents.id, id))
     },
 
-    /** Changes an agent that is not retired and has the status; null when there is none. */
-    async patchWhile(
-      tx: Tx,
-      id: string,
-      status: AgentRow["status"],
-      set: Partial<NewAgentRow>,
-    ): Promise<AgentRow | null> {
-      const changed = await tx
-        .update(t.agents)
-        .set(set)
-        .where(and(eq(t.agents.id, id), eq(t.agents.status, status), isNull(t.agents.retiredAt)))
-        .returning()
-      return changed[0] ?? null
+    /** Changes an agent that is not retired and has the status; false when there is none. */
+    async patchWhile(tx: Tx, id: string, status: AgentRow["status"], set: Partial<NewAgentRow>): Promise<boolean> {
+      return (await changeWhile(tx, set, { id, status })) > 0
     },
 
     /** Marks some of the agents that have been silent; returns them. `from`: the statuses that can become Offline. */

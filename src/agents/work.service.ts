@@ -175,16 +175,17 @@ export const workService = (deps: Deps) => {
 
   const collect = async (agentId: string, poll: Poll): Promise<WorkItem[]> => {
     // Mostly nobody has anything for it, which one small query tells.
-    if (!(await jobs.hasOpenWork(db.read, agentId))) return []
+    const open = await jobs.openWork(db.read, agentId)
+    if (!open.ofAgent && !open.ofNobody) return []
     const held = new Set(poll.holding ?? [])
     const handed: JobRow[] = []
-    for (const job of await jobs.runningDeployments(db.read, agentId)) {
+    for (const job of open.ofAgent ? await jobs.runningDeployments(db.read, agentId) : []) {
       if (!isLost(job, poll)) continue
       const again = await handOutAgain(job, agentId)
       if (again !== null) handed.push(again)
     }
     const room = Math.max(answerSize - handed.length, 0)
-    const claimable = await jobs.claimableDeployments(db.read, agentId, clock.now(), room)
+    const claimable = await jobs.claimableDeployments(db.read, agentId, open, clock.now(), room)
     const windows =
       claimable.length === 0
         ? new Map<string, never>()
@@ -219,7 +220,7 @@ export const workService = (deps: Deps) => {
         await failItem(job, "the configuration of its target cannot be opened")
       }
     }
-    for (const { job, commonName, sans, keyRules } of await jobs.offeredCsrJobs(db.read, agentId, answerSize)) {
+    for (const { job, commonName, sans, keyRules } of await jobs.offeredCsrJobs(db.read, agentId, open, answerSize)) {
       if (held.has(job.id) || job.certificateId === null) continue
       items.push({
         id: job.id,

@@ -74,7 +74,7 @@ interface Deps extends SigningDeps {
   certificates: CertificateStore
   versions: VersionStore
   deployments: Pick<DeploymentService, "afterIssuance">
-  lifecycle: Pick<LifecycleService, "settle" | "afterJob" | "renewAtOf">
+  lifecycle: Pick<LifecycleService, "settle" | "afterMove" | "renewAtOf">
   news: Pick<CertificateNews, "issued">
   audit: Pick<AuditService, "append">
   /** Owner, team and policy of what nobody on this server asked for, made on first use. */

@@ -27,7 +27,7 @@ interface Deps extends SigningDeps {
   queue: Pick<JobQueue, "create" | "move">
   versions: VersionStore
   deployments: Pick<DeploymentService, "afterIssuance">
-  lifecycle: Pick<LifecycleService, "settle" | "afterJob" | "renewAtOf">
+  lifecycle: Pick<LifecycleService, "settle" | "afterMove" | "renewAtOf">
   news: Pick<CertificateNews, "issued">
   audit: Pick<AuditService, "append">
   serving: Pick<ServingStore, "isMapped" | "mappedAgents">

@@ -7,7 +7,7 @@ import type { AuditService } from "../audit/audit.service"
 import type { Clock } from "../clock"
 import type { Tx } from "../db/db"
 import { AppError } from "../errors"
-import { isIssuing, isOpen, mayRetry } from "../jobs/job.machine"
+import { isIssuing, isOpen, isUnderWay, mayRetry } from "../jobs/job.machine"
 import type { JobRow, JobStore } from "../jobs/job.store"
 import type { JobQueue } from "../jobs/job-queue.service"
 import type { Place, RolloutService } from "../rollouts/rollout.service"
@@ -295,12 +295,21 @@ export const lifecycleService = (deps: Deps) => {
       const { certificateId, rolloutId, type } = job
       if (certificateId === null) return null
       // Locked first, also where only the roll-out moves on: two agents may report at the same moment.
-      if (!isIssuing(type)) await certificates.lock(tx, certificateId)
+      if (!isIssuing(type) && known.certificate === undefined) await certificates.lock(tx, certificateId)
       const settled = isIssuing(type) ? await this.settle(tx, certificateId, issued, known) : null
       if (rolloutId !== null) {
         await rollouts.advance(tx, rolloutId, known.places ?? (await serving.places(certificateId, tx)))
       }
       return settled
+    },
+
+    /**
+     * `afterJob`, for those that know what the job was before. Nothing follows where it is under way before and after, for the same
+     * agent: status, dates and roll-out are as they were. Most moves of a renewal are of that kind.
+     */
+    async afterMove(tx: Tx, before: JobRow, after: JobRow): Promise<void> {
+      if (isUnderWay(before) && isUnderWay(after) && before.agentId === after.agentId) return
+      await this.afterJob(tx, after)
     },
 
     /** Why a job that broke off must not be taken up again; null where it is still wanted. */

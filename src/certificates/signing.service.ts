@@ -32,7 +32,7 @@ export interface SigningDeps {
   certificates: CertificateStore
   jobs: JobStore
   queue: Pick<JobQueue, "move">
-  lifecycle: Pick<LifecycleService, "afterJob" | "renewAtOf">
+  lifecycle: Pick<LifecycleService, "afterMove" | "renewAtOf">
   completions: Pick<CompletionService, "complete" | "completedDetails">
   openIssuer: (issuerId: string) => Promise<OpenIssuer>
   gates: Pick<IssuerGates, "ask" | "demandOpen">
@@ -156,7 +156,7 @@ export const signingService = (deps: SigningDeps) => {
         details: { reason },
         set: { lastError: reason, attempts: Math.max(job.attempts, 1) },
       })
-      if (failed !== null) await lifecycle.afterJob(tx, failed)
+      if (failed !== null) await lifecycle.afterMove(tx, job, failed)
     })
 
   /** What a CA has done is written down even where the database is away for a moment: it must not be asked a second time. */
@@ -278,7 +278,7 @@ export const signingService = (deps: SigningDeps) => {
           nextPollAt: null,
         },
       })
-      if (running !== null) await lifecycle.afterJob(tx, running)
+      if (running !== null) await lifecycle.afterMove(tx, job, running)
       return running
     })
 

@@ -12,6 +12,8 @@ import { connectLazily } from "./postgres-connection"
 import type { PostgresPool } from "./postgres-pool"
 
 const channel = "certctl_signals"
+/** Between two bundles: under load there would be one for nearly every commit. */
+const pauseMs = 50
 
 interface Message extends Signal {
   /** Which process sent it: its own subscribers heard it at the commit. */
@@ -80,6 +82,7 @@ export class PostgresSignals {
           error,
         })
       }
+      if (!this.#closed) await Bun.sleep(pauseMs)
     }
     this.#sending = undefined
   }

@@ -61,8 +61,9 @@ export const openPostgres = async (options: PostgresOptions): Promise<DbHandle> 
       signals.listen()
       return subscribers.add(topic, hear)
     },
-    // Whoever else does it at this moment does it for all.
-    vacuum: async (table) => void (await pool.query(`vacuum (skip_locked) "${table}"`)),
+    // Whoever else does it at this moment does it for all. Giving back pages at the end would wait up to five seconds for a moment in
+    // which nobody writes, and then keep everybody from it.
+    vacuum: async (table) => void (await pool.query(`vacuum (skip_locked, truncate false) "${table}"`)),
     ping: async () => void (await pool.query("select 1")),
     close() {
       closing ??= signals.close().then(() => pool.close())

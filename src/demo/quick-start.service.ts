@@ -23,7 +23,7 @@ const actor: Actor = { ...systemActor, name: "quick-start" }
 
 interface Deps {
   agents: Pick<AgentService, "get">
-  targets: Pick<TargetService, "get" | "create" | "update" | "fullConfig">
+  targets: Pick<TargetService, "get" | "create" | "update" | "whole">
   certificates: Pick<CertificateService, "get" | "create" | "versions">
   renewals: Pick<RenewalService, "trigger">
   deployments: Pick<DeploymentService, "deploy">
@@ -86,7 +86,7 @@ export const quickStartService = (deps: Deps) => {
       )
       return true
     }
-    const stored = await targets.fullConfig(quickStartTargetId)
+    const { config: stored } = await targets.whole(quickStartTargetId)
     if (target.agentId === agentId && isSubset(config, stored)) return false
     await targets.update(quickStartTargetId, { agentId, config: { ...stored, ...config } }, actor)
     return true

@@ -12,12 +12,13 @@ import type { ServingStore } from "../certificates/serving.store"
 import type { OpenIssuer } from "../certificates/signing.service"
 import type { Clock } from "../clock"
 import type { Db, Tx } from "../db/db"
+import { jobTypes } from "../db/tables/job.tables"
 import type { IssuerGates } from "../issuers/issuer-gate"
 import { buildCsr, parseCsr } from "../pki/csr"
 import { generateKey, privateKeyPem } from "../pki/keys"
 import type { RolloutService } from "../rollouts/rollout.service"
 import type { RolloutRow } from "../rollouts/rollout.store"
-import { isIssuing } from "./job.machine"
+import { isIssuing, type JobType } from "./job.machine"
 import type { JobRow, JobStore } from "./job.store"
 import type { JobQueue } from "./job-queue.service"
 
@@ -26,7 +27,7 @@ interface Deps {
   jobs: JobStore
   queue: Pick<JobQueue, "create" | "move" | "endRetries">
   certificates: Pick<CertificateStore, "get" | "lock" | "renewing">
-  lifecycle: Pick<LifecycleService, "afterJob" | "settle" | "servingAgents" | "reasonToEnd">
+  lifecycle: Pick<LifecycleService, "afterJob" | "afterMove" | "settle" | "servingAgents" | "reasonToEnd">
   issuance: Pick<IssuanceService, "fail" | "start" | "subjectOf" | "issueWithin" | "followOrder" | "inHand">
   openIssuer: (issuerId: string) => Promise<OpenIssuer>
   gates: Pick<IssuerGates, "demandOpen" | "isOpen">
@@ -126,7 +127,8 @@ export const jobProcessorService = (deps: Deps) => {
         set: { attempts: job.attempts + 1, startedAt: job.startedAt ?? clock.now() },
       })
       if (running === null) return
-      const waiting = await queue.move(tx, running, "AwaitingCSR", {
+      // It was under way before, and so is now a job for each agent that serves the certificate: nothing follows from that.
+      await queue.move(tx, running, "AwaitingCSR", {
         actor: systemActor,
         action: "renewal_awaiting_csr",
         details: { agent_id: first ?? null },
@@ -145,7 +147,6 @@ export const jobProcessorService = (deps: Deps) => {
           rolloutId: job.rolloutId,
         })
       }
-      if (waiting !== null) await lifecycle.afterJob(tx, waiting)
     })
 
   /** Server key mode: the key is made here, kept sealed, and goes nowhere. */
@@ -214,7 +215,7 @@ export const jobProcessorService = (deps: Deps) => {
             : // What goes back to Pending uses its next attempt when it is claimed.
               { attempts: to === "Pending" ? job.attempts : job.attempts + 1, csrPem: null },
       })
-      if (moved !== null) await lifecycle.afterJob(tx, moved)
+      if (moved !== null) await lifecycle.afterMove(tx, job, moved)
     })
   })
 
@@ -271,7 +272,7 @@ export const jobProcessorService = (deps: Deps) => {
           verificationStatus: "pending",
         },
       })
-      if (moved !== null) await lifecycle.afterJob(tx, moved)
+      if (moved !== null) await lifecycle.afterMove(tx, failed, moved)
       return moved !== null
     })
 
@@ -298,6 +299,33 @@ export const jobProcessorService = (deps: Deps) => {
         set: { lastError: "its agent has not answered", attempts: Math.max(job.attempts, 1) },
       })
     })
+
+  /** Failed jobs of a type whose pause is over. `shortestMs`: no policy has a shorter one, so what failed later is not even read. */
+  const retryOfType = async (type: JobType, shortestMs: number, signal: AbortSignal): Promise<number> => {
+    // A deployment has waited for its agent already.
+    const pauseOf = (retryIntervalSeconds: number) => (type === "Deployment" ? 0 : retryIntervalSeconds * 1000)
+    const failedBy = new Date(clock.now().getTime() - (type === "Deployment" ? 0 : shortestMs))
+    let after: { completedAt: Date; id: string } | null = null
+    let retried = 0
+    while (!signal.aborted) {
+      const rows: Awaited<ReturnType<JobStore["retryable"]>> = await jobs.retryable(type, failedBy, batchSize, after)
+      const due = rows.filter(({ job, retryIntervalSeconds, issuerId }) => {
+        // Its issuer is left alone for now: an attempt would be used up for nothing.
+        if (isIssuing(job.type) && !deps.gates.isOpen(issuerId)) return false
+        return (job.completedAt?.getTime() ?? 0) + pauseOf(retryIntervalSeconds) <= clock.now().getTime()
+      })
+      await inParallel(due, transactionsAtOnce, async ({ job }) => {
+        await guarded(async (failed: JobRow) => {
+          if (await tryAgain(failed)) retried += 1
+        })(job)
+      })
+      const last = rows.at(-1)?.job
+      if (rows.length < batchSize || last === undefined || last.completedAt === null) break
+      after = { completedAt: last.completedAt, id: last.id }
+      await nextTurn()
+    }
+    return retried
+  }
 
   return {
     /** Ends what this server held before it died: called once at start, so that nobody waits for a lease to run out. */
@@ -361,28 +389,11 @@ export const jobProcessorService = (deps: Deps) => {
       }
     },
 
-    /** One pass of the retry loop. */
+    /** One pass of the retry loop. Answers how many were taken up again. */
     async retry(signal: AbortSignal): Promise<number> {
-      let after: { completedAt: Date; id: string } | null = null
+      const shortestMs = (await jobs.shortestRetryInterval()) * 1000
       let retried = 0
-      while (!signal.aborted) {
-        const rows: Awaited<ReturnType<JobStore["retryable"]>> = await jobs.retryable(batchSize, after)
-        const due = rows.filter(({ job, retryIntervalSeconds, issuerId }) => {
-          // Its issuer is left alone for now: an attempt would be used up for nothing.
-          if (isIssuing(job.type) && !deps.gates.isOpen(issuerId)) return false
-          const pauseMs = job.type === "Deployment" ? 0 : retryIntervalSeconds * 1000
-          return (job.completedAt?.getTime() ?? 0) + pauseMs <= clock.now().getTime()
-        })
-        await inParallel(due, transactionsAtOnce, async ({ job }) => {
-          await guarded(async (failed: JobRow) => {
-            if (await tryAgain(failed)) retried += 1
-          })(job)
-        })
-        const last = rows.at(-1)?.job
-        if (rows.length < batchSize || last === undefined || last.completedAt === null) break
-        after = { completedAt: last.completedAt, id: last.id }
-        await nextTurn()
-      }
+      for (const type of jobTypes) retried += await retryOfType(type, shortestMs, signal)
       return retried
     },
 

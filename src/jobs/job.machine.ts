@@ -38,3 +38,7 @@ export const isIssuing = (type: JobType): boolean => (issuingTypes as readonly J
 /** Whether the retry loop will take a Failed job up again. */
 export const mayRetry = (job: { status: JobStatus; attempts: number; maxAttempts: number }): boolean =>
   job.status === "Failed" && job.attempts < job.maxAttempts
+
+/** Whether a certificate is being issued by the job: it is open and needs no approval any more, or will be tried again. */
+export const isUnderWay = (job: { type: JobType; status: JobStatus; attempts: number; maxAttempts: number }): boolean =>
+  isIssuing(job.type) && ((isOpen(job.status) && job.status !== "AwaitingApproval") || mayRetry(job))

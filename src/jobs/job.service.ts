@@ -59,14 +59,18 @@ export const jobService = (deps: Deps) => {
     return job
   }
 
-  /** The job with its certificate locked, so that what follows from the change is seen by everybody in one order. */
+  /** A job that was read before, with its certificate locked, so that what follows from the change is seen by everybody in one order. */
+  const lockSeen = async (tx: Tx, { id, certificateId }: Pick<JobRow, "id" | "certificateId">) => {
+    const certificate = certificateId === null ? null : await certificates.lock(tx, certificateId)
+    const job = await jobs.lock(tx, id)
+    if (job === null) throw missing(id)
+    return { job, known: certificate === null ? {} : { certificate } }
+  }
+
   const lock = async (tx: Tx, id: string): Promise<JobRow> => {
     const seen = await jobs.get(id, tx)
     if (seen === null) throw missing(id)
-    if (seen.certificateId !== null) await certificates.lock(tx, seen.certificateId)
-    const job = await jobs.lock(tx, id)
-    if (job === null) throw missing(id)
-    return job
+    return (await lockSeen(tx, seen)).job
   }
 
   const decide = (id: string, to: "Pending" | "Cancelled", action: string, set: Partial<JobRow>, actor: Actor) =>
@@ -148,7 +152,7 @@ export const jobService = (deps: Deps) => {
       if (!isOwn) throw missing(jobId)
       const endpoint = seen.targetId === null ? null : await deps.endpointOf(seen.targetId)
       await db.transaction(async (tx) => {
-        const job = await lock(tx, jobId)
+        const { job, known } = await lockSeen(tx, seen)
         const reported = { reported: status, ...(error === "" ? {} : { error }) }
         if (job.status === status) {
           if (error !== "" && status !== "Completed") await jobs.patch(tx, jobId, { lastError: error.slice(0, 2000) })
@@ -199,7 +203,8 @@ export const jobService = (deps: Deps) => {
           deps.metrics?.reported(tx, moved, deployment)
         }
         if (isCheck) await deps.checks.reported(tx, moved, actor)
-        await lifecycle.afterJob(tx, moved)
+        // What becomes of an issuing job is judged by the certificate as it is then.
+        await lifecycle.afterJob(tx, moved, null, isDeployment ? known : {})
       })
     },
 

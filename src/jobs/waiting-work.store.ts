@@ -2,10 +2,17 @@
  * SQL of what waits to be done: for the loops, and for agents that ask. Most jobs are over, so that each of these reads an index of
  * those that are not; the words of a condition are those of its index.
  */
-import { and, asc, eq, inArray, isNotNull, isNull, lt, lte, or, type SQL, sql } from "drizzle-orm"
+import { and, asc, eq, inArray, isNotNull, isNull, lt, lte, min, or, type SQL, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
 import { hot } from "../db/hot"
 import { unindexed } from "../db/unindexed"
+import type { JobType } from "./job.machine"
+
+/** Whether there are open jobs of an agent, and of nobody. */
+export interface OpenWork {
+  readonly ofAgent: boolean
+  readonly ofNobody: boolean
+}
 
 export const waitingWorkStore = ({ t, read }: Pick<Db, "t" | "read">) => {
   const { jobs, certificates, certificateProfiles } = t
@@ -25,15 +32,22 @@ export const waitingWorkStore = ({ t, read }: Pick<Db, "t" | "read">) => {
       .slice(0, limit)
 
   // Thousands of agents ask every half minute: building a query takes ten times as long as running it.
-  const openWork = (whose: SQL) => (query: Query) =>
-    query
-      .select({ id: jobs.id })
-      .from(jobs)
-      .where(and(whose, isOpen, inArray(jobs.status, ["Pending", "AwaitingCSR", "Running"])))
-      .limit(1)
-  // Apart: for both at once SQLite reads the open jobs of all agents.
-  const openWorkOwn = hot("open_work_of_agent", openWork(eq(jobs.agentId, sql.placeholder("agentId"))))
-  const openWorkOfNobody = hot("open_work_of_nobody", openWork(isNull(jobs.agentId)))
+  const openWorkOf = hot("open_work", (query: Query) => {
+    // Apart: for both at once SQLite reads the open jobs of all agents.
+    const isThere = (whose: SQL) => {
+      const some = query
+        .select({ id: jobs.id })
+        .from(jobs)
+        .where(and(whose, isOpen, inArray(jobs.status, ["Pending", "AwaitingCSR", "Running"])))
+      return sql<boolean>`exists ${some}`.mapWith(Boolean)
+    }
+    return query
+      .select({
+        ofAgent: isThere(eq(jobs.agentId, sql.placeholder("agentId"))),
+        ofNobody: isThere(isNull(jobs.agentId)),
+      })
+      .from(sql`(select 1) as one`)
+  })
 
   // With every poll that finds something, and each report of a deployment.
   const ofAgent = eq(jobs.agentId, sql.placeholder("agentId"))
@@ -101,14 +115,16 @@ export const waitingWorkStore = ({ t, read }: Pick<Db, "t" | "read">) => {
   )
 
   return {
-    /** Whether there may be something for the agent: an open job of its own, or one of nobody. */
-    hasOpenWork: async (query: Query, agentId: string): Promise<boolean> =>
-      (await openWorkOwn(query, { agentId })).length > 0 || (await openWorkOfNobody(query)).length > 0,
+    /** Whether there may be something for the agent: open jobs of its own, or of nobody. */
+    async openWork(query: Query, agentId: string): Promise<OpenWork> {
+      const [found] = await openWorkOf(query, { agentId })
+      return found ?? { ofAgent: false, ofNobody: false }
+    },
 
-    /** Deployments that the agent may be handed now, oldest first. */
-    async claimableDeployments(query: Tx | Query, agentId: string, now: Date, limit: number) {
-      const own = await claimableOwn(query, { agentId, now, limit })
-      const orphaned = await claimableOrphans(query, { agentId, now, limit })
+    /** Deployments that the agent may be handed now, oldest first. `open`: what `openWork` has answered. */
+    async claimableDeployments(query: Tx | Query, agentId: string, open: OpenWork, now: Date, limit: number) {
+      const own = open.ofAgent ? await claimableOwn(query, { agentId, now, limit }) : []
+      const orphaned = open.ofNobody ? await claimableOrphans(query, { agentId, now, limit }) : []
       return oldest([...own, ...orphaned], (job) => job, limit)
     },
 
@@ -126,9 +142,9 @@ export const waitingWorkStore = ({ t, read }: Pick<Db, "t" | "read">) => {
         .limit(limit),
 
     /** CSR jobs offered to the agent: its own, and those of nobody whose certificate goes to one of its targets. */
-    async offeredCsrJobs(query: Tx | Query, agentId: string, limit: number) {
-      const own = await offeredOwn(query, { agentId, limit })
-      const unclaimed = await offeredUnclaimed(query, { agentId, limit })
+    async offeredCsrJobs(query: Tx | Query, agentId: string, open: OpenWork, limit: number) {
+      const own = open.ofAgent ? await offeredOwn(query, { agentId, limit }) : []
+      const unclaimed = open.ofNobody ? await offeredUnclaimed(query, { agentId, limit }) : []
       return oldest([...own, ...unclaimed], ({ job }) => job, limit)
     },
 
@@ -155,8 +171,11 @@ export const waitingWorkStore = ({ t, read }: Pick<Db, "t" | "read">) => {
         .orderBy(asc(jobs.leaseUntil), asc(jobs.id))
         .limit(limit),
 
-    /** Failed jobs with attempts left, of certificates that are still managed; the policy's pause is the caller's. */
-    retryable: (limit: number, after: { completedAt: Date; id: string } | null) =>
+    /**
+     * Failed jobs of a type with attempts left, of certificates that are still managed, which failed at that moment or before; longest
+     * first. The policy's pause is the caller's.
+     */
+    retryable: (ofType: JobType, failedBy: Date, limit: number, after: { completedAt: Date; id: string } | null) =>
       read
         .select({
           job: jobs,
@@ -169,6 +188,8 @@ export const waitingWorkStore = ({ t, read }: Pick<Db, "t" | "read">) => {
         .where(
           and(
             sql`${status} = 'Failed' and ${jobs.attempts} < ${jobs.maxAttempts}`,
+            eq(jobs.type, ofType),
+            lte(jobs.completedAt, failedBy),
             sql`${unindexed(certificates.status)} not in ('Revoked', 'Archived')`,
             after === null
               ? undefined
@@ -177,6 +198,12 @@ export const waitingWorkStore = ({ t, read }: Pick<Db, "t" | "read">) => {
         )
         .orderBy(asc(jobs.completedAt), asc(jobs.id))
         .limit(limit),
+
+    /** The shortest pause that any policy leaves between two attempts, in seconds. */
+    async shortestRetryInterval(): Promise<number> {
+      const [row] = await read.select({ seconds: min(t.renewalPolicies.retryIntervalSeconds) }).from(t.renewalPolicies)
+      return row?.seconds ?? 0
+    },
 
     /** Jobs that have waited in this status since before the cutoff, longest first. */
     waitingSince: (waitsIn: "AwaitingCSR" | "AwaitingApproval", cutoff: Date, limit: number) =>

@@ -42,7 +42,10 @@ test("read what is waiting, and not what is over", async () => {
     const asked: Record<string, { ask: () => PromiseLike<unknown>; index: RegExp }> = {
       claimable: { ask: () => jobs.claimable(now, 10), index: /idx_jobs_claimable/ },
       lapsed: { ask: () => jobs.lapsed(now, 10), index: /idx_jobs_lease_until/ },
-      retryable: { ask: () => jobs.retryable(10, { completedAt: now, id: "x" }), index: /idx_jobs_retryable/ },
+      retryable: {
+        ask: () => jobs.retryable("Renewal", now, 10, { completedAt: now, id: "x" }),
+        index: /idx_jobs_retryable \(type=\? AND .*completed_at<\?\)/,
+      },
       "waiting for a window": { ask: () => jobs.heldBy("outside", null, 10), index: /idx_jobs_held/ },
       "waiting for a CSR": { ask: () => jobs.waitingSince("AwaitingCSR", now, 10), index: /idx_jobs_waiting/ },
       "old orders": { ask: () => jobs.ordersOlderThan(now, 10), index: /idx_jobs_lease_until/ },
@@ -51,15 +54,15 @@ test("read what is waiting, and not what is over", async () => {
         index: /idx_jobs_status_created_at \(status=\?/,
       },
       "deployments of an agent": {
-        ask: () => jobs.claimableDeployments(db.read, "a", now, 10),
+        ask: () => jobs.claimableDeployments(db.read, "a", { ofAgent: true, ofNobody: true }, now, 10),
         index: /idx_jobs_agent_open \(agent_id=\? AND status=\?/,
       },
       "CSR jobs of an agent": {
-        ask: () => jobs.offeredCsrJobs(db.read, "a", 10),
+        ask: () => jobs.offeredCsrJobs(db.read, "a", { ofAgent: true, ofNobody: true }, 10),
         index: /idx_jobs_agent_open \(agent_id=\? AND status=\?/,
       },
       "whether an agent has work": {
-        ask: () => jobs.hasOpenWork(db.read, "a"),
+        ask: () => jobs.openWork(db.read, "a"),
         index: /COVERING INDEX idx_jobs_agent_open \(agent_id=\? AND status=\?/,
       },
       "open jobs of an agent": {

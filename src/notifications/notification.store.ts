@@ -128,6 +128,13 @@ export const notificationStore = ({ t, read, scan, dialect }: Db) => {
       .innerJoin(owners, eq(owners.id, certificates.ownerId))
       .innerJoin(renewalPolicies, eq(renewalPolicies.id, certificates.renewalPolicyId))
       .where(whose)
+  // With each deployment.
+  const targetById = hot("target_name_by_id", (query: Query) =>
+    query
+      .select({ name: t.deploymentTargets.name })
+      .from(t.deploymentTargets)
+      .where(eq(t.deploymentTargets.id, sql.placeholder("id"))),
+  )
   const factsOf = hot("facts_for_notifications", (query: Query) =>
     factsWhere(query, eq(certificates.id, sql.placeholder("certificateId"))),
   )
@@ -247,10 +254,7 @@ export const notificationStore = ({ t, read, scan, dialect }: Db) => {
 
     /** Its id where the target is gone. */
     async targetName(tx: Tx, id: string): Promise<string> {
-      const [row] = await tx
-        .select({ name: t.deploymentTargets.name })
-        .from(t.deploymentTargets)
-        .where(eq(t.deploymentTargets.id, id))
+      const [row] = await targetById(tx, { id })
       return row?.name ?? id
     },
 

@@ -2,7 +2,7 @@
 import { and, asc, eq, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
 import { idList, inGiven } from "../db/given-ids"
-import { hot, hotInsertCount } from "../db/hot"
+import { hot, hotInsertCount, hotUpdateCount } from "../db/hot"
 import type { Tables } from "../db/tables/tables"
 
 export type RolloutRow = Tables["rollouts"]["$inferSelect"]
@@ -30,6 +30,12 @@ export const rolloutStore = ({ t, read, dialect }: Db) => {
       .where(inGiven(dialect, t.rollouts.id, "ids")),
   )
   const insertRows = hotInsertCount("insert_rollouts", t.rollouts, t.rollouts.id)
+  const finishRunning = hotUpdateCount(
+    "finish_rollout",
+    t.rollouts,
+    and(eq(t.rollouts.id, sql.placeholder("id")), eq(t.rollouts.state, "running")),
+    t.rollouts.id,
+  )
 
   return {
     async get(query: Tx | Query, id: string): Promise<RolloutRow | null> {
@@ -62,12 +68,7 @@ export const rolloutStore = ({ t, read, dialect }: Db) => {
 
     /** False when it was no longer running. */
     async finish(tx: Tx, id: string, state: "halted" | "done", finishedAt: Date): Promise<boolean> {
-      const changed = await tx
-        .update(t.rollouts)
-        .set({ state, finishedAt })
-        .where(and(eq(t.rollouts.id, id), eq(t.rollouts.state, "running")))
-        .returning({ id: t.rollouts.id })
-      return changed.length > 0
+      return (await finishRunning(tx, { state, finishedAt }, { id })) > 0
     },
 
     async setWaves(tx: Tx, id: string, waves: string[][]): Promise<void> {

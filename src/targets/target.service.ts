@@ -136,9 +136,10 @@ export const targetService = ({ db, targets, sealer, audit, clock, onServingChan
       return { rows, total }
     },
 
-    /** The configuration with its secrets, for the one agent that the target belongs to. */
-    async fullConfig(id: string): Promise<StoredConfig> {
-      return fullConfig(await get(id))
+    /** Type and configuration with its secrets, for the one agent that the target belongs to. */
+    async whole(id: string): Promise<{ type: string; config: StoredConfig }> {
+      const target = await get(id)
+      return { type: target.type, config: await fullConfig(target) }
     },
 
     /** Fails with `validation` when the type is unknown or its connector does not take the configuration. */

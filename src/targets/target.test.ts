@@ -83,7 +83,7 @@ onEachDialect("targets", (openDb) => {
     expect((await send("GET", "/tgt-1")).body.config.api_token).toBe(mask)
     const [row] = await db.read.select().from(db.t.deploymentTargets)
     expect(JSON.stringify(row)).not.toContain("t0ken")
-    expect(await targets.fullConfig("tgt-1")).toEqual(config)
+    expect((await targets.whole("tgt-1")).config).toEqual(config)
   })
 
   test("keep masked secrets on a change, unless another agent would get them", async () => {
@@ -94,7 +94,7 @@ onEachDialect("targets", (openDb) => {
     await send("POST", "", { ...nginx, id: "tgt-1", config: { ...nginx.config, api_token: "t0ken" } })
     const shown = (await send("GET", "/tgt-1")).body.config
     expect((await send("PUT", "/tgt-1", { config: { ...shown, note: "x" } })).status).toBe(200)
-    expect(await targets.fullConfig("tgt-1")).toEqual({ ...nginx.config, api_token: "t0ken", note: "x" })
+    expect((await targets.whole("tgt-1")).config).toEqual({ ...nginx.config, api_token: "t0ken", note: "x" })
     const moved = await send("PUT", "/tgt-1", { agent_id: "agent-2" })
     expect(moved.status).toBe(400)
     expect(moved.body.message).toContain("config.api_token must be given again")

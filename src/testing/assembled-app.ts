@@ -64,7 +64,7 @@ export const assembleApp = (db: Db, options: Assembly = {}) => {
     configured: options.keys ?? defaultKeys,
     findAgentByKeyHash: async (hash) => {
       const id = options.agents?.[hash]
-      return id === undefined ? null : { id }
+      return id === undefined ? null : { id, retiredAt: null }
     },
   })
   const throttle = loginThrottle(clock)

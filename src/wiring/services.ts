@@ -425,10 +425,7 @@ export const wireServices = (options: WiringOptions) => {
     lifecycle,
     windowsOf: targetRows.windowsOf,
     targetRows,
-    targetFor: async (id) => {
-      const target = await targets.get(id)
-      return { type: target.type, config: await targets.fullConfig(id) }
-    },
+    targetFor: targets.whole,
     onRowError: rowErrors("work"),
   })
 

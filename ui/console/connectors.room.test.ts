@@ -131,7 +131,7 @@ onEachDialect("the pages of issuers and targets", (openDb) => {
       verify_port: 8443,
       post_deploy_verify: { endpoint: "shop.example.com:443" },
     }
-    expect(await services.targets.fullConfig(id)).toEqual(expected)
+    expect((await services.targets.whole(id)).config).toEqual(expected)
     await mapTarget(db, certificate.id, id)
     const page = await operator.get(`/targets/${id}`)
     for (const words of ["shop.example.com", "edge-1", "/etc/nginx/shop.pem"]) expect(page.text).toContain(words)
@@ -150,7 +150,7 @@ onEachDialect("the pages of issuers and targets", (openDb) => {
       enabled: "true",
       "config.cert_path": "/etc/nginx/shop.pem",
     })
-    expect(await services.targets.fullConfig(id)).toEqual({ cert_path: "/etc/nginx/shop.pem", host: "10.0.0.1" })
+    expect((await services.targets.whole(id)).config).toEqual({ cert_path: "/etc/nginx/shop.pem", host: "10.0.0.1" })
     expect((await operator.get(`/targets/${id}/delete`)).text).toContain("Nothing is deployed there any more")
     await operator.post(`/targets/${id}/delete`)
     expect((await operator.get("/targets")).text).toContain("No targets yet")

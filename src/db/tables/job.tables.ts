@@ -113,7 +113,7 @@ export const jobTables = (
       k.index("idx_jobs_failed").on(t.completedAt, t.id).where(sql`(status || '') = 'Failed'`),
       k
         .index("idx_jobs_retryable")
-        .on(t.completedAt, t.id)
+        .on(t.type, t.completedAt, t.id)
         .where(sql`(status || '') = 'Failed' and attempts < max_attempts`),
       k.index("idx_jobs_held").on(t.createdAt, t.id).where(sql`(status || '') = 'Pending' and hold is not null`),
       k
