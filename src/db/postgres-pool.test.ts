@@ -7,6 +7,7 @@ import { until } from "../testing/until"
 import type { DbHandle, Tx } from "./db"
 import { postgresKit } from "./kit"
 import { openPostgres } from "./postgres"
+import { urgently } from "./urgency"
 
 const notes = postgresKit.table("notes", {
   id: postgresKit.text("id").primaryKey(),
@@ -170,6 +171,36 @@ test("reads do not queue behind transactions, which leave some connections to th
   release()
   await Promise.all(transactions)
   expect(await db.read.select({ n: count() }).from(notes)).toEqual([{ n: 60 }])
+})
+
+test("let those who wait for an answer go first", async () => {
+  const db = await open(await newDatabase())
+  const { promise: released, resolve: release } = Promise.withResolvers<void>()
+  const done: string[] = []
+  let begun = 0
+  const holding = Array.from({ length: 4 }, () =>
+    db.transaction(async (tx) => {
+      await addPair(tx, crypto.randomUUID())
+      begun += 1
+      await released
+    }),
+  )
+  await until("no transaction more may begin", () => begun === 4)
+  const write = (name: string) => () => db.transaction((tx) => addPair(tx, name)).then(() => done.push(name))
+  const later = ["a", "b", "c"].map((name) => write(name)())
+  const first = urgently(write("urgent"))
+  // As many reads as agents and loops may have at a time, and more: whoever looks at something does not wait for them.
+  const sleeping = Array.from({ length: 12 }, () =>
+    db.read
+      .select({ slept: sql`pg_sleep(0.5)` })
+      .from(sql`(select 1) as one`)
+      .then(() => done.push("slept")),
+  )
+  await urgently(async () => await db.read.select({ n: count() }).from(notes))
+  expect(done).toEqual([])
+  release()
+  await Promise.all([...holding, ...later, first, ...sleeping])
+  expect(done.filter((name) => name !== "slept")[0]).toBe("urgent")
 })
 
 test("says that the database is not available when nobody listens there, without the password", async () => {

@@ -5,6 +5,7 @@ import type { SchemaConnection, Tx } from "./db"
 import { deadlineError, inTurn, Turn } from "./guard"
 import { PostgresConnection } from "./postgres-connection"
 import { TransactionLimit } from "./transaction-limit"
+import { isUrgent } from "./urgency"
 
 export interface PostgresPoolOptions {
   readonly url: string
@@ -23,6 +24,9 @@ const schemaLock = "4985216302"
 /** What a connection is lent for: one statement, or several with decisions between them. */
 type Use = "query" | "transaction"
 
+/** Who waits for the same: urgent ones go first. */
+type Lane = Use | `urgent ${Use}`
+
 interface Waiter {
   /** Who came first has the smaller one. */
   readonly place: number
@@ -30,17 +34,28 @@ interface Waiter {
   readonly reject: (error: unknown) => void
 }
 
-/** Connections that transactions may hold at a time at most; the rest is for those who only look. */
+/** Connections that transactions may hold at a time at most. */
 const mostTransactions = (connections: number): number => Math.min(connections, Math.max(4, Math.ceil(connections / 4)))
+/** And reads that are not urgent. Statements that share few cores take so much longer each; the rest is for people who look at something. */
+const mostPatientReads = (connections: number): number => Math.min(connections, Math.max(2, Math.ceil(connections / 4)))
+/** One of so many connections goes to whoever has waited longest, so that nobody waits for ever. */
+const turnOfLongest = 4
+
+const useOf = (lane: Lane): Use => (lane.endsWith("query") ? "query" : "transaction")
 
 export class PostgresPool {
   readonly #options: PostgresPoolOptions
   readonly #idle: PostgresConnection[] = []
-  readonly #waiters = { query: new Set<Waiter>(), transaction: new Set<Waiter>() }
+  readonly #waiters: Record<Lane, Set<Waiter>> = {
+    "urgent query": new Set(),
+    "urgent transaction": new Set(),
+    query: new Set(),
+    transaction: new Set(),
+  }
+  readonly #lentTo: Record<Lane, number> = { "urgent query": 0, "urgent transaction": 0, query: 0, transaction: 0 }
   readonly #limit: TransactionLimit
   #places = 0
-  #lent = 0
-  #transactions = 0
+  #turns = 0
   #closed: { readonly idle: Promise<void>; readonly resolve: () => void } | undefined
 
   constructor(options: PostgresPoolOptions) {
@@ -113,39 +128,41 @@ export class PostgresPool {
         for (const waiter of waiters) waiter.reject(closedError())
         waiters.clear()
       }
-      if (this.#lent === 0) resolve()
+      if (this.#lent() === 0) resolve()
     }
     await this.#closed.idle
     await Promise.all(this.#idle.splice(0).map((connection) => connection.destroy(1)))
   }
 
   async #lend<R>(use: Use, work: (connection: PostgresConnection) => Promise<R>): Promise<R> {
-    const connection = await this.#take(use)
+    const lane: Lane = isUrgent() ? `urgent ${use}` : use
+    const connection = await this.#take(lane)
     try {
       return await work(connection)
     } finally {
-      this.#giveBack(use, connection)
+      this.#giveBack(lane, connection)
     }
   }
 
-  #isAllowed(use: Use): boolean {
-    return use === "query" || this.#transactions < this.#limit.now
+  #lent(): number {
+    return Object.values(this.#lentTo).reduce((sum, count) => sum + count)
   }
 
-  #count(use: Use, change: 1 | -1): void {
-    this.#lent += change
-    if (use === "transaction") this.#transactions += change
+  #isAllowed(lane: Lane): boolean {
+    const { transaction, query } = this.#lentTo
+    if (useOf(lane) === "transaction") return transaction + this.#lentTo["urgent transaction"] < this.#limit.now
+    return lane === "urgent query" || query < mostPatientReads(this.#options.maxConnections)
   }
 
-  async #take(use: Use): Promise<PostgresConnection> {
+  async #take(lane: Lane): Promise<PostgresConnection> {
     if (this.#closed !== undefined) throw closedError()
-    if (this.#lent < this.#options.maxConnections && this.#isAllowed(use)) {
-      this.#count(use, 1)
+    if (this.#lent() < this.#options.maxConnections && this.#isAllowed(lane)) {
+      this.#lentTo[lane] += 1
       return this.#fresh(this.#idle.pop())
     }
     const { waitMilliseconds, maxConnections } = this.#options
     const { promise, resolve, reject } = Promise.withResolvers<PostgresConnection>()
-    const waiters = this.#waiters[use]
+    const waiters = this.#waiters[lane]
     const waiter = { place: this.#places++, resolve, reject }
     waiters.add(waiter)
     const timer = setTimeout(() => {
@@ -166,30 +183,35 @@ export class PostgresPool {
     return new PostgresConnection(this.#options.url)
   }
 
-  /** Takes who has waited longest out of those who may have a connection now. */
-  #next(): { use: Use; waiter: Waiter } | undefined {
-    const [query] = this.#waiters.query
-    const [transaction] = this.#isAllowed("transaction") ? this.#waiters.transaction : []
-    const isQuery = query !== undefined && (transaction === undefined || query.place < transaction.place)
-    const use = isQuery ? "query" : "transaction"
-    const waiter = isQuery ? query : transaction
-    if (waiter === undefined) return undefined
-    this.#waiters[use].delete(waiter)
-    return { use, waiter }
+  /** Takes who has waited longest out of those who may have a connection now: of the urgent ones, where there are any. */
+  #next(): { lane: Lane; waiter: Waiter } | undefined {
+    const first = (...lanes: readonly Lane[]) =>
+      lanes
+        .flatMap((lane) => {
+          const [waiter] = this.#isAllowed(lane) ? this.#waiters[lane] : []
+          return waiter === undefined ? [] : [{ lane, waiter }]
+        })
+        .toSorted((a, b) => a.waiter.place - b.waiter.place)
+        .at(0)
+    this.#turns += 1
+    const urgent = this.#turns % turnOfLongest === 0 ? undefined : first("urgent query", "urgent transaction")
+    const next = urgent ?? first("urgent query", "urgent transaction", "query", "transaction")
+    if (next !== undefined) this.#waiters[next.lane].delete(next.waiter)
+    return next
   }
 
-  #giveBack(use: Use, connection: PostgresConnection): void {
-    this.#count(use, -1)
+  #giveBack(lane: Lane, connection: PostgresConnection): void {
+    this.#lentTo[lane] -= 1
     if (connection.isDead) discard(connection)
     else this.#idle.push(connection)
     // Several at once, where more transactions are allowed than before.
-    while (this.#lent < this.#options.maxConnections) {
+    while (this.#lent() < this.#options.maxConnections) {
       const next = this.#next()
       if (next === undefined) break
-      this.#count(next.use, 1)
+      this.#lentTo[next.lane] += 1
       next.waiter.resolve(this.#fresh(this.#idle.pop()))
     }
-    if (this.#lent === 0) this.#closed?.resolve()
+    if (this.#lent() === 0) this.#closed?.resolve()
   }
 }
 

@@ -16,7 +16,7 @@ import { openApiDocument } from "./openapi"
 import { type ApiEnv, operation } from "./operation"
 import { kindOfPath } from "./path-kinds"
 import { rateLimiter } from "./rate-limit"
-import { requestIdentity, requestLog, requestMetrics } from "./request-log"
+import { requestIdentity, requestLog, requestMetrics, urgency } from "./request-log"
 import { allowedMethods, literalFirst, type Route } from "./route-table"
 import { securityHeaders } from "./security-headers"
 import { type BuildVersion, probeRoutes, systemRoutes } from "./system.routes"
@@ -81,6 +81,7 @@ export const createApp = (options: AppOptions): Hono<ApiEnv> => {
   const app = new Hono<ApiEnv>()
 
   app.use(requestIdentity(options.trustedProxies))
+  app.use(urgency)
   app.use(securityHeaders)
   app.use(requestLog(requestMetrics(options.registry ?? new Registry())))
   app.use(recovery)

@@ -20,6 +20,11 @@ const protocolPaths = new Set(["/scep", "/scep-mtls"])
 export const isRateLimited = (path: string): boolean =>
   !["probe", "asset"].includes(kindOfPath(path)) && !path.startsWith("/.well-known/pki/")
 
+const agentsOwn = /^\/api\/v1\/agents\/[^/]+\/(?:heartbeat|work|targets|csr|certificates|jobs)(?:\/|$)/
+
+/** Requests of agents, which ask again where they have to wait. */
+export const isOfAgent = (path: string): boolean => agentsOwn.test(path)
+
 export const kindOfPath = (path: string): PathKind => {
   if (probes.has(path)) return "probe"
   if (open.has(path)) return "open"

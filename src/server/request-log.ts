@@ -4,10 +4,11 @@ import type { BlockList } from "node:net"
 import type { Context, MiddlewareHandler } from "hono"
 import { matchedRoutes } from "hono/route"
 import { Counter, Histogram, type Registry } from "prom-client"
+import { urgently } from "../db/urgency"
 import { logger, withLogContext } from "../logging"
 import { clientAddress, isTrusted } from "./client-address"
 import type { ApiEnv } from "./operation"
-import { kindOfPath } from "./path-kinds"
+import { isOfAgent, kindOfPath } from "./path-kinds"
 
 const log = logger("http")
 
@@ -23,6 +24,9 @@ export const requestIdentity =
     await withLogContext({ request_id: requestId }, next)
     c.res.headers.set("x-request-id", requestId)
   }
+
+/** What somebody waits for goes before what loops and agents do, where the database is busy. */
+export const urgency: MiddlewareHandler<ApiEnv> = (c, next) => (isOfAgent(c.req.path) ? next() : urgently(next))
 
 /** The pattern of the route that answered, so that ids do not become label values. */
 const routeOf = (c: Context<ApiEnv>): string => {
