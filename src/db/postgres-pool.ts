@@ -37,7 +37,7 @@ interface Waiter {
 /** Connections that transactions may hold at a time at most. */
 const mostTransactions = (connections: number): number => Math.min(connections, Math.max(4, Math.ceil(connections / 4)))
 /** And reads that are not urgent. Statements that share few cores take so much longer each; the rest is for people who look at something. */
-const mostPatientReads = (connections: number): number => Math.min(connections, Math.max(2, Math.ceil(connections / 4)))
+const mostPatientReads = (connections: number): number => Math.min(connections, Math.max(2, Math.ceil(connections / 8)))
 /** One of so many connections goes to whoever has waited longest, so that nobody waits for ever. */
 const turnOfLongest = 4
 
