@@ -17,6 +17,7 @@ type Part =
   | "embed"
   | "version"
   | "logging"
+  | "urgency"
   | "host"
   | "config"
   | "db"
@@ -48,6 +49,7 @@ const parts: readonly (readonly [RegExp, Part])[] = [
   [/^src\/embed\.ts$/, "embed"],
   [/^src\/version\.ts$/, "version"],
   [/^src\/logging\.ts$/, "logging"],
+  [/^src\/urgency\.ts$/, "urgency"],
   [/^src\/(data-directory|config\/environment)\.ts$/, "host"],
   [/^src\/config\.ts$|^src\/config\//, "config"],
   [/^src\/main\.ts$/, "main"],
@@ -79,7 +81,7 @@ export const partOf = (path: string): Part | null => {
 }
 
 /** Leaves that say nothing about anything else: everybody but `pki` and `errors` may use them. */
-const leaves: readonly Part[] = ["errors", "clock", "version", "logging"]
+const leaves: readonly Part[] = ["errors", "clock", "version", "logging", "urgency"]
 
 const isStore = (path: string) => /\.store\.ts$/.test(path)
 const isRoutes = (path: string) => /\.routes\.ts$/.test(path)
@@ -106,6 +108,7 @@ const rules: Readonly<Record<Part, Rule>> = {
   embed: { words: "nothing of ours", parts: [] },
   pki: { words: "errors", parts: ["errors"] },
   logging: { words: "nothing of ours", parts: [] },
+  urgency: { words: "nothing of ours", parts: [] },
   host: { words: "errors", parts: ["errors"] },
   config: { words: "errors and the host's environment", parts: ["errors", "host"] },
   db: { words: "errors, pki, the clock and the embedded files", parts: [...leaves, "pki", "embed"] },

@@ -4,10 +4,10 @@ import postgres from "postgres"
 import { AppError } from "../errors"
 import { createTestDatabase, prepareLimitMs, prepareTestPostgres, startTestPostgres } from "../testing/postgres"
 import { until } from "../testing/until"
+import { urgently } from "../urgency"
 import type { DbHandle, Tx } from "./db"
 import { postgresKit } from "./kit"
 import { openPostgres } from "./postgres"
-import { urgently } from "./urgency"
 
 const notes = postgresKit.table("notes", {
   id: postgresKit.text("id").primaryKey(),

@@ -1,11 +1,11 @@
 /** A pool of connections, each lent to one transaction or one query and replaced as soon as it broke. */
 
 import { AppError } from "../errors"
+import { isUrgent } from "../urgency"
 import type { SchemaConnection, Tx } from "./db"
 import { deadlineError, inTurn, Turn } from "./guard"
 import { PostgresConnection } from "./postgres-connection"
 import { TransactionLimit } from "./transaction-limit"
-import { isUrgent } from "./urgency"
 
 export interface PostgresPoolOptions {
   readonly url: string
