@@ -175,32 +175,37 @@ test("reads do not queue behind transactions, which leave some connections to th
 
 test("let those who wait for an answer go first", async () => {
   const db = await open(await newDatabase())
-  const { promise: released, resolve: release } = Promise.withResolvers<void>()
-  const done: string[] = []
-  let begun = 0
+  const sleeping = Array.from({ length: 12 }, () =>
+    db.read.select({ slept: sql`pg_sleep(0.3)` }).from(sql`(select 1) as one`),
+  )
+  let haveSlept = false
+  const slept = Promise.all(sleeping).then(() => (haveSlept = true))
+  // More reads than agents and loops may have at a time: whoever looks at something does not wait for them.
+  await urgently(async () => await db.read.select({ n: count() }).from(notes))
+  expect(haveSlept).toBe(false)
+  await slept
+
+  const releases: (() => void)[] = []
   const holding = Array.from({ length: 4 }, () =>
     db.transaction(async (tx) => {
       await addPair(tx, crypto.randomUUID())
-      begun += 1
-      await released
+      await new Promise<void>((resolve) => releases.push(resolve))
     }),
   )
-  await until("no transaction more may begin", () => begun === 4)
-  const write = (name: string) => () => db.transaction((tx) => addPair(tx, name)).then(() => done.push(name))
-  const later = ["a", "b", "c"].map((name) => write(name)())
-  const first = urgently(write("urgent"))
-  // As many reads as agents and loops may have at a time, and more: whoever looks at something does not wait for them.
-  const sleeping = Array.from({ length: 12 }, () =>
-    db.read
-      .select({ slept: sql`pg_sleep(0.5)` })
-      .from(sql`(select 1) as one`)
-      .then(() => done.push("slept")),
-  )
-  await urgently(async () => await db.read.select({ n: count() }).from(notes))
-  expect(done).toEqual([])
-  release()
-  await Promise.all([...holding, ...later, first, ...sleeping])
-  expect(done.filter((name) => name !== "slept")[0]).toBe("urgent")
+  await until("no transaction more may begin", () => releases.length === 4)
+  const done: string[] = []
+  const write = async (name: string) => {
+    await db.transaction((tx) => addPair(tx, name))
+    done.push(name)
+  }
+  const later = ["a", "b", "c"].map(write)
+  const first = ["first", "second", "third", "fourth"].map((name) => urgently(() => write(name)))
+  // One at a time, so that the order is that of their turns.
+  releases[0]?.()
+  await Promise.all([...later, ...first])
+  expect(done).toEqual(["first", "second", "third", "a", "fourth", "b", "c"])
+  for (const release of releases) release()
+  await Promise.all(holding)
 })
 
 test("says that the database is not available when nobody listens there, without the password", async () => {

@@ -55,7 +55,8 @@ export class PostgresPool {
   readonly #lentTo: Record<Lane, number> = { "urgent query": 0, "urgent transaction": 0, query: 0, transaction: 0 }
   readonly #limit: TransactionLimit
   #places = 0
-  #turns = 0
+  /** How often somebody urgent came after somebody who was not. */
+  #contests = 0
   #closed: { readonly idle: Promise<void>; readonly resolve: () => void } | undefined
 
   constructor(options: PostgresPoolOptions) {
@@ -193,9 +194,11 @@ export class PostgresPool {
         })
         .toSorted((a, b) => a.waiter.place - b.waiter.place)
         .at(0)
-    this.#turns += 1
-    const urgent = this.#turns % turnOfLongest === 0 ? undefined : first("urgent query", "urgent transaction")
-    const next = urgent ?? first("urgent query", "urgent transaction", "query", "transaction")
+    const longest = first("urgent query", "urgent transaction", "query", "transaction")
+    const urgent = first("urgent query", "urgent transaction")
+    const isContested = urgent !== undefined && urgent.waiter !== longest?.waiter
+    if (isContested) this.#contests += 1
+    const next = isContested && this.#contests % turnOfLongest !== 0 ? urgent : longest
     if (next !== undefined) this.#waiters[next.lane].delete(next.waiter)
     return next
   }
