@@ -185,6 +185,8 @@ onEachDialect("the application", (openDb) => {
       ['{"name": hunter2', "request body must be valid JSON"],
       ["{}", "name is required"],
       ["", "name is required"],
+      [" \r\n\t", "name is required"],
+      ["\v", "request body must be valid JSON"],
       ["null", "request body must be an object"],
       ['{"name":7}', "name must be a string"],
     ]

@@ -208,7 +208,8 @@ export type InputTarget = "json" | "query" | "param" | "form"
 /** Parsed whenever it is not empty, whatever its content type says; an empty body counts as `{}`. */
 const readJson = async (c: Context): Promise<unknown> => {
   const text = await c.req.text()
-  if (text.trim() === "") return {}
+  // White space of JSON (RFC 8259 §2): other characters that JavaScript would trim are no empty body.
+  if (/^[ \t\r\n]*$/.test(text)) return {}
   try {
     return JSON.parse(text)
   } catch (cause) {
