@@ -2,12 +2,8 @@ import { expect, test } from "bun:test"
 import fc from "fast-check"
 import { onEachDialect } from "../testing/on-each-dialect"
 import { insertAgent, insertCertificate, insertTarget, mapTarget } from "../testing/rows"
-import {
-  type CertificateFilter,
-  type CertificateRow,
-  type CertificateSort,
-  certificateStore,
-} from "./certificate.store"
+import { type CertificateRow, certificateStore } from "./certificate.store"
+import type { CertificateFilter, CertificateSort } from "./certificate-list.store"
 
 const now = new Date("2030-06-15T10:00:00Z")
 const hours = [-1000, -11, -10, -1, 0, 1, 13, 14, 15, 719, 720, 721, 2000] as const

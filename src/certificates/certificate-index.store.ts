@@ -8,7 +8,7 @@ import type { SQLiteColumn } from "drizzle-orm/sqlite-core"
 import type { Db } from "../db/db"
 import { unordered } from "../db/listing"
 import { unindexed } from "../db/unindexed"
-import type { CertificateFilter } from "./certificate.store"
+import type { CertificateFilter } from "./certificate-list.store"
 
 /** As many rows are sorted in two or three milliseconds. */
 const few = 5000

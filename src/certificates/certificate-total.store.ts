@@ -5,8 +5,8 @@
 import { and, count, eq, gte, lt, type SQL } from "drizzle-orm"
 import type { Db } from "../db/db"
 import { type CountFilter, rowCounts, type TimeRange } from "../db/row-counts"
-import type { CertificateFilter } from "./certificate.store"
 import { certificateIndex } from "./certificate-index.store"
+import type { CertificateFilter } from "./certificate-list.store"
 
 /** Times are whole milliseconds. */
 const justAfter = (time: Date): Date => new Date(time.getTime() + 1)

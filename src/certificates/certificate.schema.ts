@@ -6,8 +6,8 @@ import { cursorListOf, listOf, listParams, pagedListOf } from "../server/paging"
 import { ChosenId, mapOf, ResourceName, withoutUndefined } from "../server/resource.schema"
 import { optionalTime, readTime, requiredTime, TimeFilter, WireTime, withoutAbsent } from "../server/wire"
 import type { CertificateStatus } from "./certificate.machine"
-import type { Certificate, CertificatePatch, NewCertificate } from "./certificate.service"
-import type { CertificateFilter, CertificateSort } from "./certificate.store"
+import type { CertificatePatch, NewCertificate } from "./certificate.service"
+import type { CertificateFilter, CertificateSort, MappedCertificate } from "./certificate-list.store"
 import type { VersionRow } from "./version.store"
 
 const Reference = v.pipe(v.string(), v.minLength(1), v.maxLength(255))
@@ -131,7 +131,7 @@ const CertificateFields = v.object({
 
 export const CertificateAnswer = v.pipe(CertificateFields, v.metadata({ ref: "Certificate" }))
 
-export const certificateAnswer = (certificate: Certificate) =>
+export const certificateAnswer = (certificate: MappedCertificate) =>
   withoutAbsent({
     id: certificate.id,
     name: certificate.name,

@@ -10,7 +10,8 @@ import { AppError } from "../errors"
 import type { JobQueue } from "../jobs/job-queue.service"
 import { commonNameProblem, sanProblem } from "../pki/names"
 import type { CertificateStatus } from "./certificate.machine"
-import type { CertificateFilter, CertificateRow, CertificateSort, CertificateStore } from "./certificate.store"
+import type { CertificateRow, CertificateStore } from "./certificate.store"
+import type { CertificateFilter, CertificateSort, MappedCertificate } from "./certificate-list.store"
 import type { CertificateNews } from "./certificate-news"
 import type { LifecycleService } from "./lifecycle.service"
 import type { ServingStore } from "./serving.store"
@@ -48,7 +49,6 @@ export interface CertificatePatch {
 }
 
 /** A certificate with the ids of its targets. */
-export type Certificate = CertificateRow & { readonly targetIds: readonly string[] }
 
 interface Deps {
   db: Pick<Db, "transaction" | "read">
@@ -81,16 +81,10 @@ const unique = (texts: readonly string[]): string[] => [...new Set(texts)]
 export const certificateService = (deps: Deps) => {
   const { db, certificates, versions, serving, lifecycle, news, audit, clock } = deps
 
-  const withTargets = async (rows: readonly CertificateRow[]): Promise<Certificate[]> => {
-    const targetIds = await serving.mappedIds(rows.map((row) => row.id))
-    return rows.map((row) => ({ ...row, targetIds: targetIds.get(row.id) ?? [] }))
-  }
-
-  const get = async (id: string): Promise<Certificate> => {
-    const row = await certificates.get(id)
-    if (row === null) throw missing(id)
-    const [certificate] = await withTargets([row])
-    return certificate ?? { ...row, targetIds: [] }
+  const get = async (id: string): Promise<MappedCertificate> => {
+    const certificate = await certificates.mapped(id)
+    if (certificate === null) throw missing(id)
+    return certificate
   }
 
   const demandReferences = async (
@@ -130,12 +124,11 @@ export const certificateService = (deps: Deps) => {
 
   return {
     get,
-    withTargets,
 
     /** @param sort counts for pages by number only */
     async list(filter: CertificateFilter, sort: CertificateSort | null, slice: Slice) {
       const [rows, total] = await Promise.all([certificates.list(filter, sort, slice), certificates.total(filter)])
-      return { rows: await withTargets(rows), total }
+      return { rows, total }
     },
 
     /** Newest first. @throws AppError `not_found` */
@@ -156,7 +149,7 @@ export const certificateService = (deps: Deps) => {
      * Creates the row; nothing is issued by it.
      * @throws AppError `validation`; `bad_reference` naming the field; `conflict` when the name or the id is taken
      */
-    async create(input: NewCertificate, actor: Actor): Promise<Certificate> {
+    async create(input: NewCertificate, actor: Actor): Promise<MappedCertificate> {
       checkNames(input)
       const targetIds = unique(input.targetIds)
       const stored = orRefused(input.name, async (tx) => {
@@ -207,7 +200,7 @@ export const certificateService = (deps: Deps) => {
      * @throws AppError `not_found`; `conflict` archived, or the name is taken; `validation` names cannot change once issued;
      *   `bad_reference` naming the field
      */
-    async update(id: string, patch: CertificatePatch, actor: Actor): Promise<Certificate> {
+    async update(id: string, patch: CertificatePatch, actor: Actor): Promise<MappedCertificate> {
       checkNames(patch)
       return orRefused(patch.name, async (tx) => {
         const before = await certificates.lock(tx, id)
@@ -235,7 +228,8 @@ export const certificateService = (deps: Deps) => {
           await serving.replace(tx, id, unique(targetIds))
           await lifecycle.afterTargetsChanged(tx, id)
         }
-        const after = (await certificates.get(id, tx)) ?? row
+        const after = await certificates.mapped(id, tx)
+        if (after === null) throw missing(id)
         await news.changed(tx, after)
         await audit.append(tx, {
           actor,
@@ -244,8 +238,7 @@ export const certificateService = (deps: Deps) => {
           resourceId: id,
           details: { changed: Object.keys(patch) },
         })
-        const mapped = await serving.mappedIds([id], tx)
-        return { ...after, targetIds: mapped.get(id) ?? [] }
+        return after
       })
     },
 

@@ -1,5 +1,5 @@
 /** Which targets a certificate goes to, and which agents serve them. */
-import { and, asc, eq, inArray, isNull, sql } from "drizzle-orm"
+import { and, asc, eq, isNull, sql } from "drizzle-orm"
 import { isMember } from "../agent-groups/group-membership"
 import type { Db, Query, Tx } from "../db/db"
 import { idList, inGiven } from "../db/given-ids"
@@ -167,18 +167,6 @@ export const servingStore = ({ t, read, dialect }: Db) => {
         .innerJoin(t.deploymentTargets, eq(t.deploymentTargets.id, t.certificateTargets.targetId))
         .where(eq(t.certificateTargets.certificateId, certificateId))
         .orderBy(asc(t.deploymentTargets.createdAt), asc(t.deploymentTargets.id)),
-
-    async mappedIds(certificateIds: readonly string[], query: Query | Tx = read): Promise<Map<string, string[]>> {
-      const byCertificate = new Map<string, string[]>(certificateIds.map((id) => [id, []]))
-      if (certificateIds.length === 0) return byCertificate
-      const rows = await query
-        .select()
-        .from(t.certificateTargets)
-        .where(inArray(t.certificateTargets.certificateId, [...certificateIds]))
-        .orderBy(asc(t.certificateTargets.targetId))
-      for (const { certificateId, targetId } of rows) byCertificate.get(certificateId)?.push(targetId)
-      return byCertificate
-    },
 
     async replace(tx: Tx, certificateId: string, targetIds: readonly string[]): Promise<void> {
       await tx.delete(t.certificateTargets).where(eq(t.certificateTargets.certificateId, certificateId))

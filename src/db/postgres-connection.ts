@@ -47,7 +47,11 @@ const isOutage = (error: unknown): boolean =>
   typeof error.code === "string" &&
   /^(E[A-Z]+|CONNECT.*)$/.test(error.code)
 
-type SendOptions = { prepare?: boolean }
+interface SendOptions {
+  readonly prepare?: boolean
+  /** A prepared statement is planned for its values each time: what it is about may be one row or a million. */
+  readonly planAnew?: boolean
+}
 
 /** The part of `postgres` that drizzle uses: `unsafe(…)`, awaited as it is or after `.values()`. */
 type Send = (
@@ -81,12 +85,17 @@ export const builderOver = (options: Sql["options"], send: Send): Query => {
   return builder as unknown as Query
 }
 
+/** Rows that it locks are free again when it ends, should it ever be outside of a transaction. */
+const isRead = (text: string): boolean => text.startsWith("select ")
+
 export class PostgresConnection {
   readonly #sql: Sql
   readonly tx: Tx
   turn: Turn | undefined
   #end: { readonly error: unknown } | undefined
   #hasAnswered = false
+  #begun: Promise<unknown> | undefined
+  #plansAnew = false
   /** Reject functions of what is under way. Not one promise raced by everything: it would collect a reaction per statement. */
   readonly #waiting = new Set<(error: unknown) => void>()
 
@@ -95,6 +104,7 @@ export class PostgresConnection {
     this.tx = builderOver(this.#sql.options, async (text, parameters, options, asArrays) => {
       const turn = demandTurn(this.turn)
       try {
+        if (this.#begun !== undefined && !isRead(text)) await this.#begun
         return await this.send(text, parameters, options, asArrays)
       } catch (error) {
         turn.failure ??= { error }
@@ -135,8 +145,25 @@ export class PostgresConnection {
     }
   }
 
+  /**
+   * Sends BEGIN, and with it the first reads: nothing else is sent before it has taken effect. Resolves with that; where it fails, so does
+   * everything that is sent later.
+   */
+  begin(): Promise<void> {
+    const begun = this.send("begin").then(
+      () => (this.#begun = undefined),
+      (error: unknown) => {
+        this.abandon(error)
+        throw error
+      },
+    )
+    this.#begun = begun
+    return begun
+  }
+
   async send(text: string, parameters: unknown[] = [], options?: SendOptions, asArrays = false): Promise<unknown> {
     if (this.#end !== undefined) throw this.#end.error
+    this.#planAnew(options?.planAnew === true)
     const pending = this.#sql.unsafe(text, parameters as never[], options)
     // Errors below FATAL leave the connection as it was. After any other nobody knows what state it is in.
     const rows = (asArrays ? pending.values() : pending).then(
@@ -156,6 +183,15 @@ export class PostgresConnection {
       },
     )
     return await this.whileAlive(rows)
+  }
+
+  /** Goes out with what is sent next. */
+  #planAnew(plansAnew: boolean): void {
+    if (this.#plansAnew === plansAnew) return
+    this.#plansAnew = plansAnew
+    this.#sql
+      .unsafe(`set plan_cache_mode = ${plansAnew ? "force_custom_plan" : "auto"}`)
+      .catch((error: unknown) => this.abandon(connectionLost(error)))
   }
 
   /** Closes the socket. The server rolls back what was not committed. */

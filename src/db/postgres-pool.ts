@@ -5,6 +5,7 @@ import { isUrgent } from "../urgency"
 import type { SchemaConnection, Tx } from "./db"
 import { deadlineError, inTurn, Turn } from "./guard"
 import { PostgresConnection } from "./postgres-connection"
+import { RepeatedStatements } from "./repeated-statements"
 import { TransactionLimit } from "./transaction-limit"
 
 export interface PostgresPoolOptions {
@@ -54,6 +55,7 @@ export class PostgresPool {
   }
   readonly #lentTo: Record<Lane, number> = { "urgent query": 0, "urgent transaction": 0, query: 0, transaction: 0 }
   readonly #limit: TransactionLimit
+  readonly #repeated = new RepeatedStatements()
   #places = 0
   /** How often somebody urgent came after somebody who was not. */
   #contests = 0
@@ -65,7 +67,9 @@ export class PostgresPool {
   }
 
   /** Sends one statement outside of any transaction. */
-  query(text: string, parameters: unknown[] = [], options?: { prepare?: boolean }, asArrays = false): Promise<unknown> {
+  query(text: string, parameters: unknown[] = [], given?: { prepare?: boolean }, asArrays = false): Promise<unknown> {
+    const isPrepared = given?.prepare !== true && parameters.length > 0 && isUrgent() && this.#repeated.saw(text)
+    const options = isPrepared ? { prepare: true, planAnew: true } : given
     return this.#lend("query", (connection) =>
       within(
         connection,
@@ -81,10 +85,7 @@ export class PostgresPool {
     return this.#lend("transaction", (connection) =>
       within(connection, this.#options.deadlineMilliseconds, deadlineError, async () => {
         const turn = new Turn(connection.tx)
-        const asked = performance.now()
-        const isOpen = connection.isOpen
-        const result = await between(connection, async () => {
-          if (isOpen) this.#limit.observe(performance.now() - asked)
+        const result = await between(connection, this.#begin(connection), async () => {
           connection.turn = turn
           try {
             const value = await connection.whileAlive(inTurn(turn, run))
@@ -104,7 +105,7 @@ export class PostgresPool {
 
   changeSchema<R>(run: (connection: SchemaConnection) => Promise<R>): Promise<R> {
     return this.#lend("transaction", (connection) =>
-      between(connection, async () => {
+      between(connection, connection.begin(), async () => {
         await connection.send("select pg_advisory_xact_lock($1)", [schemaLock])
         return await connection.whileAlive(
           run({
@@ -133,6 +134,13 @@ export class PostgresPool {
     }
     await this.#closed.idle
     await Promise.all(this.#idle.splice(0).map((connection) => connection.destroy(1)))
+  }
+
+  async #begin(connection: PostgresConnection): Promise<void> {
+    const { isOpen } = connection
+    const asked = performance.now()
+    await connection.begin()
+    if (isOpen) this.#limit.observe(performance.now() - asked)
   }
 
   async #lend<R>(use: Use, work: (connection: PostgresConnection) => Promise<R>): Promise<R> {
@@ -237,12 +245,14 @@ const within = async <R>(
   }
 }
 
-/** BEGIN, `work`, and COMMIT or ROLLBACK: as plain statements, since a pool's own `begin` does not survive a restart. */
-const between = async <R>(connection: PostgresConnection, work: () => Promise<R>): Promise<R> => {
-  await connection.send("begin")
+/** `work` and COMMIT or ROLLBACK: as plain statements, since a pool's own `begin` does not survive a restart. */
+const between = async <R>(connection: PostgresConnection, begun: Promise<void>, work: () => Promise<R>): Promise<R> => {
+  // Waited for at the end only, and by what writes.
+  begun.catch(() => undefined)
   let result: R
   try {
     result = await work()
+    await begun
   } catch (error) {
     if (!connection.isDead) {
       try {
