@@ -38,7 +38,18 @@ export const leafStore = ({ t, read, dialect }: Pick<Db, "t" | "read" | "dialect
   const newerThan = (last: LastLeaf, since: Date) =>
     dialect === "sqlite"
       ? sql`${rowid} > (select e.rowid from ${t.auditEvents} e where e.id = ${last.eventId})`
-      : gt(t.auditEvents.timestamp, since)
+      : sql`${t.auditEvents.id} = any(array(${perhapsUnsealed(since)}))`
+  /**
+   * Ids of the events of a window without those of the leaves that came since: nearly all of what is sealed, for a tenth of what looking
+   * for the leaf of each event takes. Events of a clock that is ahead have older leaves, and are left in.
+   */
+  const perhapsUnsealed = (since: Date) => {
+    const moment = sql`${sql.param(since, t.auditEvents.timestamp)}`
+    const lastBefore = sql`select l.seq from ${t.auditEvents} e join ${t.auditLeaves} l on l.event_id = e.id
+      where e.timestamp <= ${moment} order by e.timestamp desc, e.id desc limit 1`
+    return sql`select e.id from ${t.auditEvents} e where e.timestamp > ${moment}
+      except select l.event_id from ${t.auditLeaves} l where l.seq > coalesce((${lastBefore}), 0)`
+  }
   const inOrder = dialect === "sqlite" ? [asc(rowid)] : [asc(t.auditEvents.timestamp), asc(t.auditEvents.id)]
   // Not `not exists`, for which PostgreSQL would read and hash all leaves with each batch.
   const hasNoLeaf = sql`((select 1 from ${t.auditLeaves} where ${t.auditLeaves.eventId} = ${t.auditEvents.id} limit 1) is null)`

@@ -3,7 +3,7 @@ import { and, asc, eq, gt, inArray, lt, lte, type SQL, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
 import { idList, inGiven } from "../db/given-ids"
 import { hot } from "../db/hot"
-import { unindexed } from "../db/unindexed"
+import { inPassing } from "../db/unindexed"
 import { issuingTypes, openStatuses } from "../jobs/job.machine"
 import type { JobRow } from "../jobs/job.store"
 import type { CertificateRow } from "./certificate.store"
@@ -76,8 +76,7 @@ export const dueStore = ({ t, read, dialect }: Db) => {
       .where(
         and(
           inGiven(dialect, jobs.certificateId, "ids"),
-          inArray(unindexed(jobs.type), [...issuingTypes]),
-          inArray(unindexed(jobs.status), [...openStatuses, "Failed"]),
+          inPassing(and(inArray(jobs.type, [...issuingTypes]), inArray(jobs.status, [...openStatuses, "Failed"]))),
         ),
       )
       .orderBy(sql`${jobs.completedAt} desc nulls last`),

@@ -11,6 +11,12 @@ import type { Db } from "./db"
 export const unindexed = (column: SQLiteColumn): SQL<string> => sql<string>`(${column} || '')`
 
 /**
+ * A condition that is looked at in rows which another one has found. PostgreSQL, which hears late how much a partial index holds, would
+ * read all of it beside the narrow one.
+ */
+export const inPassing = (condition: SQL | undefined): SQL => sql`case when ${condition} then 1 end = 1`
+
+/**
  * The equalities of a filter, of which the narrowest is named first; what is not asked for is undefined. PostgreSQL knows how many rows
  * have which value. SQLite gets to see the first alone.
  */

@@ -8,7 +8,7 @@ import { forUpdate } from "../db/locking"
 import { rowCounts } from "../db/row-counts"
 import { storedRow } from "../db/stored-row"
 import type { Tables } from "../db/tables/tables"
-import { equalities, unindexed } from "../db/unindexed"
+import { equalities, inPassing, unindexed } from "../db/unindexed"
 import { updateEach } from "../db/update-each"
 import { issuingTypes, type JobStatus, type JobType, openStatuses } from "./job.machine"
 import { waitingWorkStore } from "./waiting-work.store"
@@ -50,10 +50,11 @@ export const jobStore = ({ t, read, scan, dialect }: Db) => {
     (await query.select().from(t.jobs).where(where).limit(1))[0] ?? null
 
   const [anyType, anyStatus] = [unindexed(t.jobs.type), unindexed(t.jobs.status)]
-  const isOpen = inArray(anyStatus, [...openStatuses])
+  const isOpen = inPassing(inArray(anyStatus, [...openStatuses]))
   /** In the words of the index of an agent's open jobs. */
   const isAmongOpen = sql`${anyStatus} in ('Pending', 'AwaitingCSR', 'AwaitingApproval', 'Running')`
-  const isLive = or(isOpen, and(sql`${anyStatus} = 'Failed'`, lt(t.jobs.attempts, t.jobs.maxAttempts)))
+  const mayRetry = and(eq(anyStatus, "Failed"), lt(t.jobs.attempts, t.jobs.maxAttempts))
+  const isLive = inPassing(or(inArray(anyStatus, [...openStatuses]), mayRetry))
   const isIssuing = inArray(anyType, [...issuingTypes])
 
   // A renewal asks each of these several times.

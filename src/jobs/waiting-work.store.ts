@@ -5,7 +5,7 @@
 import { and, asc, eq, inArray, isNotNull, isNull, lt, lte, min, or, type SQL, sql } from "drizzle-orm"
 import type { Db, Query, Tx } from "../db/db"
 import { hot } from "../db/hot"
-import { unindexed } from "../db/unindexed"
+import { inPassing, unindexed } from "../db/unindexed"
 import type { JobType } from "./job.machine"
 
 /** Whether there are open jobs of an agent, and of nobody. */
@@ -63,8 +63,8 @@ export const waitingWorkStore = ({ t, read }: Pick<Db, "t" | "read">) => {
           sql`${type} = 'Deployment'`,
           isNotNull(jobs.targetId),
           isNull(jobs.hold),
-          // Worded so that the index of these times, which knows nothing of agents, is not taken.
-          sql`case when ${jobs.scheduledAt} <= ${sql.param(sql.placeholder("now"), jobs.scheduledAt)} then 1 end = 1`,
+          // The index of these times knows nothing of agents.
+          inPassing(sql`${jobs.scheduledAt} <= ${sql.param(sql.placeholder("now"), jobs.scheduledAt)}`),
         ),
       )
       .orderBy(...oldestFirst)
