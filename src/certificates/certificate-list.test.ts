@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test"
 import { newId } from "../db/ids"
 import { onEachDialect } from "../testing/on-each-dialect"
-import { insertCertificate } from "../testing/rows"
+import { insertAgent, insertCertificate, insertTarget, mapTarget } from "../testing/rows"
 import type { CertificateStatus } from "./certificate.machine"
 import { certificateStore } from "./certificate.store"
 
@@ -32,6 +32,29 @@ onEachDialect("the certificate list", (openDb) => {
     expect(await shown("Expiring")).toEqual(["near", "said"])
     expect(await shown("Expired")).toEqual(["dead", "over"])
     expect(await shown("Archived")).toEqual(["gone"])
+  })
+
+  test("tells the targets of each certificate in their order, by whatever it is sorted", async () => {
+    const db = await openDb()
+    await insertAgent(db, { id: "a" })
+    for (const id of ["t-2", "t-1", "t-3"]) await insertTarget(db, { id, agentId: "a" })
+    for (const id of ["none", "two", "one"]) await insertCertificate(db, { id, expiresAt: inDays(id.length) })
+    await mapTarget(db, "two", "t-3")
+    await mapTarget(db, "two", "t-1")
+    await mapTarget(db, "one", "t-2")
+    const store = certificateStore(db)
+    const sorts = [null, { column: "name", descending: true }, { column: "expiresAt", descending: false }] as const
+    for (const sort of sorts) {
+      const found = await store.list({}, sort, { limit: 10, offset: 0 })
+      expect(Object.fromEntries(found.map(({ id, targetIds }) => [id, targetIds]))).toEqual({
+        none: [],
+        two: ["t-1", "t-3"],
+        one: ["t-2"],
+      })
+    }
+    expect((await store.mapped("two"))?.targetIds).toEqual(["t-1", "t-3"])
+    expect((await store.mapped("none"))?.targetIds).toEqual([])
+    expect(await store.mapped("nobody")).toBeNull()
   })
 
   test("finds a certificate by the serial or the fingerprint of any of its versions, however they are written", async () => {

@@ -7,8 +7,10 @@
 import { drizzle } from "drizzle-orm/postgres-js"
 import postgres, { type Sql } from "postgres"
 import { AppError, messageOf } from "../errors"
+import { isUrgent } from "../urgency"
 import type { Query, Tx } from "./db"
 import { withoutQueryErrors } from "./errors"
+import type { GivingWay } from "./giving-way"
 import { demandTurn, type Turn } from "./guard"
 
 /** No query for array types at connect (nothing uses them); connections live until they break; a failed connect fails at once. */
@@ -99,11 +101,13 @@ export class PostgresConnection {
   /** Reject functions of what is under way. Not one promise raced by everything: it would collect a reaction per statement. */
   readonly #waiting = new Set<(error: unknown) => void>()
 
-  constructor(url: string) {
+  /** @param givingWay what statements of transactions wait for that nobody waits for */
+  constructor(url: string, givingWay: Pick<GivingWay, "over">) {
     this.#sql = connectLazily(url, () => this.abandon(connectionLost()))
     this.tx = builderOver(this.#sql.options, async (text, parameters, options, asArrays) => {
       const turn = demandTurn(this.turn)
       try {
+        if (givingWay.over !== undefined && !isUrgent()) await givingWay.over
         if (this.#begun !== undefined && !isRead(text)) await this.#begun
         return await this.send(text, parameters, options, asArrays)
       } catch (error) {

@@ -247,3 +247,59 @@ test("a signal reaches the other process once, and the own one without the detou
   expect(heardThere.filter((payload) => payload !== "hello")).toEqual([tricky, "last"])
   expect(heardHere.slice(before)).toEqual([tricky, "last"])
 })
+
+test("nothing is sent for who is patient while somebody urgent waits, for 20 ms at most", async () => {
+  const db = await open(await newDatabase())
+  const one = sql`(select 1) as one`
+  const { promise: looked, resolve: look } = Promise.withResolvers<void>()
+  const { promise: asked, resolve: ask } = Promise.withResolvers<void>()
+  const times: number[] = []
+  const measured = async (query: PromiseLike<unknown>) => {
+    const began = performance.now()
+    await query
+    times.push(performance.now() - began)
+  }
+  const patient = db.transaction(async (tx) => {
+    await tx.select({ n: count() }).from(notes)
+    look()
+    await asked
+    await measured(tx.select({ n: count() }).from(notes))
+  })
+  await looked
+  const urgent = urgently(async () => await db.read.select({ slept: sql`pg_sleep(0.2)` }).from(one))
+  ask()
+  const reading = measured(db.read.select({ n: count() }).from(notes))
+  await Promise.all([patient, reading])
+  expect(Math.min(...times)).toBeGreaterThan(15)
+  await urgent
+})
+
+test("a read that people repeat is prepared, and a transaction on the same connection sees its own values", async () => {
+  const db = await open(await newDatabase())
+  await db.transaction((tx) => addPair(tx, "a"))
+  const find = (id: string) =>
+    urgently(async () => (await db.read.select().from(notes).where(eq(notes.id, id))).map((row) => row.body))
+  for (let i = 0; i < 12; i++) {
+    expect(await find("a first")).toEqual(["a"])
+    expect(await find(`nothing ${i}`)).toEqual([])
+    await db.transaction(async (tx) => {
+      await tx.insert(notes).values({ id: `more ${i}`, body: "more" })
+      expect(
+        await tx
+          .select()
+          .from(notes)
+          .where(eq(notes.id, `more ${i}`)),
+      ).toHaveLength(1)
+    })
+  }
+  const [prepared] = await urgently(
+    async () =>
+      await db.read
+        .select({
+          n: sql`(select count(*) from pg_prepared_statements where statement like '%"notes"%')`.mapWith(Number),
+          mode: sql`current_setting('plan_cache_mode')`,
+        })
+        .from(sql`(select 1) as one`),
+  )
+  expect(prepared).toEqual({ n: 1, mode: "auto" })
+})

@@ -3,6 +3,7 @@
 import { AppError } from "../errors"
 import { isUrgent } from "../urgency"
 import type { SchemaConnection, Tx } from "./db"
+import { GivingWay } from "./giving-way"
 import { deadlineError, inTurn, Turn } from "./guard"
 import { PostgresConnection } from "./postgres-connection"
 import { RepeatedStatements } from "./repeated-statements"
@@ -56,6 +57,7 @@ export class PostgresPool {
   readonly #lentTo: Record<Lane, number> = { "urgent query": 0, "urgent transaction": 0, query: 0, transaction: 0 }
   readonly #limit: TransactionLimit
   readonly #repeated = new RepeatedStatements()
+  readonly #givingWay = new GivingWay()
   #places = 0
   /** How often somebody urgent came after somebody who was not. */
   #contests = 0
@@ -68,14 +70,18 @@ export class PostgresPool {
 
   /** Sends one statement outside of any transaction. */
   query(text: string, parameters: unknown[] = [], given?: { prepare?: boolean }, asArrays = false): Promise<unknown> {
-    const isPrepared = given?.prepare !== true && parameters.length > 0 && isUrgent() && this.#repeated.saw(text)
+    const isUrgentQuery = isUrgent()
+    const isPrepared = given?.prepare !== true && parameters.length > 0 && isUrgentQuery && this.#repeated.saw(text)
     const options = isPrepared ? { prepare: true, planAnew: true } : given
     return this.#lend("query", (connection) =>
       within(
         connection,
         this.#options.queryMilliseconds,
         (milliseconds) => new AppError("unavailable", `a database query took longer than ${milliseconds} ms`),
-        () => connection.send(text, parameters, options, asArrays),
+        async () => {
+          if (!isUrgentQuery) await this.#givingWay.over
+          return await connection.send(text, parameters, options, asArrays)
+        },
       ),
     )
   }
@@ -144,11 +150,14 @@ export class PostgresPool {
   }
 
   async #lend<R>(use: Use, work: (connection: PostgresConnection) => Promise<R>): Promise<R> {
-    const lane: Lane = isUrgent() ? `urgent ${use}` : use
+    const urgent = isUrgent()
+    const lane: Lane = urgent ? `urgent ${use}` : use
     const connection = await this.#take(lane)
+    if (urgent) this.#givingWay.begin()
     try {
       return await work(connection)
     } finally {
+      if (urgent) this.#givingWay.end()
       this.#giveBack(lane, connection)
     }
   }
@@ -189,7 +198,7 @@ export class PostgresPool {
   #fresh(connection: PostgresConnection | undefined): PostgresConnection {
     if (connection !== undefined && !connection.isDead) return connection
     if (connection !== undefined) discard(connection)
-    return new PostgresConnection(this.#options.url)
+    return new PostgresConnection(this.#options.url, this.#givingWay)
   }
 
   /** Takes who has waited longest out of those who may have a connection now: of the urgent ones, where there are any. */
