@@ -43,6 +43,28 @@ interface Days {
 
 const allDays: Days = { first: null, end: null }
 
+/** A piece of a day. */
+interface Piece {
+  readonly from: Date
+  readonly until: Date
+}
+
+/** The whole days of a range, null where it has none, and the pieces of days at its ends. */
+const splitOf = ({ from, until }: TimeRange): { days: Days | null; pieces: Piece[] } => {
+  if (from !== null && until !== null && from >= until) return { days: null, pieces: [] }
+  // The first whole day, and the first day after the whole ones.
+  const first = from === null ? null : Math.ceil(from.getTime() / startOfDay(1).getTime())
+  const end = until === null ? null : dayOf(until)
+  if (from !== null && until !== null && first !== null && end !== null && first > end) {
+    return { days: null, pieces: [{ from, until }] }
+  }
+  const pieces = [
+    ...(from === null || first === null ? [] : [{ from, until: startOfDay(first) }]),
+    ...(until === null || end === null ? [] : [{ from: startOfDay(end), until }]),
+  ]
+  return { days: { first, end }, pieces: pieces.filter((piece) => piece.from < piece.until) }
+}
+
 const askedOf = (filter: Filter): string[] => Object.keys(filter).filter((name) => filter[name] !== undefined)
 
 export const rowCounts = ({ t, read }: Pick<Db, "t" | "read">) => {
@@ -104,11 +126,14 @@ export const rowCounts = ({ t, read }: Pick<Db, "t" | "read">) => {
     )}) counted`
   }
 
+  const countedIn = (list: ListName, filter: Filter, days: Days) =>
+    counted(combinationFor(list, askedOf(filter)), null, filter, days)
   const sumOf = async (list: ListName, filter: Filter, days: Days): Promise<number> => {
-    const combination = combinationFor(list, askedOf(filter))
-    const [row] = await read.select({ n: sum }).from(counted(combination, null, filter, days))
+    const [row] = await read.select({ n: sum }).from(countedIn(list, filter, days))
     return row?.n ?? 0
   }
+  const termOf = (list: ListName, filter: Filter, days: Days): SQL =>
+    sql`(select coalesce(sum(n), 0) from ${countedIn(list, filter, days)})`
 
   const groupsOf = async (combination: Combination, by: ValuePlace | "day", filter: Filter, days: Days) => {
     const all = counted(combination, by, filter, days)
@@ -154,24 +179,32 @@ export const rowCounts = ({ t, read }: Pick<Db, "t" | "read">) => {
      */
     async within<L extends ListName>(
       list: L,
-      { from, until }: TimeRange,
-      countRows: (piece: { readonly from: Date; readonly until: Date }) => Promise<number>,
+      range: TimeRange,
+      countRows: (piece: Piece) => Promise<number>,
       filter: CountFilter<L> = {},
     ): Promise<number> {
-      if (from !== null && until !== null && from >= until) return 0
-      // The first whole day, and the first day after the whole ones.
-      const first = from === null ? null : Math.ceil(from.getTime() / startOfDay(1).getTime())
-      const end = until === null ? null : dayOf(until)
-      if (from !== null && until !== null && first !== null && end !== null && first > end) {
-        return await countRows({ from, until })
-      }
-      const pieces = [
-        ...(from === null || first === null ? [] : [{ from, until: startOfDay(first) }]),
-        ...(until === null || end === null ? [] : [{ from: startOfDay(end), until }]),
-      ].filter((piece) => piece.from < piece.until)
-      const whole = sumOf(list, filter as Filter, { first, end })
+      const { days, pieces } = splitOf(range)
+      const whole = days === null ? 0 : sumOf(list, filter as Filter, days)
       const counts = await Promise.all([whole, ...pieces.map(countRows)])
       return counts.reduce((sum, count) => sum + count)
+    },
+
+    /** The same numbers as parts of a query, for who asks for several at once: each query on its own is a way to the database and back. */
+    term: {
+      total: <L extends ListName>(list: L, filter: CountFilter<L> = {}): SQL<number> =>
+        termOf(list, filter as Filter, allDays).mapWith(Number),
+
+      /** @param countRows a query in brackets */
+      within<L extends ListName>(
+        list: L,
+        range: TimeRange,
+        countRows: (piece: Piece) => SQL,
+        filter: CountFilter<L> = {},
+      ): SQL<number> {
+        const { days, pieces } = splitOf(range)
+        const whole = days === null ? sql`0` : termOf(list, filter as Filter, days)
+        return sql`${sql.join([whole, ...pieces.map(countRows)], sql` + `)}`.mapWith(Number)
+      },
     },
   }
 }

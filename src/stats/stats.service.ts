@@ -66,26 +66,28 @@ export const statsService = ({ stats, attention, clock, needsAgent }: Deps) => {
   return {
     async summary(): Promise<Summary> {
       const now = clock.now()
-      const [certificates, agents, jobRows, notificationsDead] = await Promise.all([
-        stats.certificateCounts(now, new Date(now.getTime() + expiringMs)),
-        stats.agentCounts(new Date(now.getTime() - activeMs)),
+      const [totals, jobRows] = await Promise.all([
+        stats.totals({
+          now,
+          expiringUntil: new Date(now.getTime() + expiringMs),
+          heardSince: new Date(now.getTime() - activeMs),
+        }),
         stats.jobCounts(),
-        stats.deadNotifications(),
       ])
       const jobs = new Map<string, number>(jobRows.map(({ status, count }) => [status, count]))
       const jobsIn = (...statuses: string[]) => statuses.reduce((sum, status) => sum + (jobs.get(status) ?? 0), 0)
       return {
-        totalCertificates: certificates.total,
-        expiringCertificates: certificates.expiring,
-        expiredCertificates: certificates.expired,
-        revokedCertificates: certificates.revoked,
-        activeAgents: agents.active,
-        offlineAgents: agents.total - agents.active,
-        totalAgents: agents.total,
+        totalCertificates: totals.certificates,
+        expiringCertificates: totals.expiring,
+        expiredCertificates: totals.expired,
+        revokedCertificates: totals.revoked,
+        activeAgents: totals.activeAgents,
+        offlineAgents: totals.agents - totals.activeAgents,
+        totalAgents: totals.agents,
         pendingJobs: jobsIn("Pending", "AwaitingCSR", "AwaitingApproval", "Running"),
         failedJobs: jobsIn("Failed"),
         completeJobs: jobsIn("Completed"),
-        notificationsDead,
+        notificationsDead: totals.deadNotifications,
         measuredAt: now,
       }
     },

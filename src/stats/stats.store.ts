@@ -2,18 +2,28 @@
  * Numbers over all rows. They come from counters that are kept up to date; only where "now" cuts a day in two, the rows of that
  * day are counted, over an index.
  */
-import { and, count, gte, inArray, isNull, lt, type SQL, sql } from "drizzle-orm"
+import { and, gte, inArray, isNull, lt, type SQL, sql } from "drizzle-orm"
 import type { Db } from "../db/db"
 import { type DayCount, rowCounts, type TimeRange } from "../db/row-counts"
 import { certificateStatuses } from "../db/tables/certificate.tables"
 
 type CertificateStatus = (typeof certificateStatuses)[number]
 
-export interface CertificateCounts {
-  readonly total: number
+export interface Moments {
+  readonly now: Date
+  readonly expiringUntil: Date
+  /** An agent that was heard since is active. */
+  readonly heardSince: Date
+}
+
+export interface Totals {
+  readonly certificates: number
   readonly revoked: number
   readonly expired: number
   readonly expiring: number
+  readonly agents: number
+  readonly activeAgents: number
+  readonly deadNotifications: number
 }
 
 export interface FinishedJobs {
@@ -31,45 +41,53 @@ export const statsStore = ({ t, read }: Db) => {
   const { certificates, agents } = t
   const counts = rowCounts({ t, read })
 
-  /** Rows for which `condition` holds; a comparison with NULL counts as not. */
-  const countIf = (condition: SQL | undefined): SQL<number> =>
-    sql`coalesce(sum(case when ${condition ?? sql`1 = 1`} then 1 else 0 end), 0)`.mapWith(Number)
-
   /** Certificates of some statuses that expire in a range. */
-  const expiringIn = (range: TimeRange, status: readonly CertificateStatus[]): Promise<number> =>
-    counts.within(
-      "certificateExpiries",
-      range,
-      async ({ from, until }) => {
-        const { expiresAt } = certificates
-        const [row] = await read
-          .select({ n: count() })
-          .from(certificates)
-          .where(and(inArray(certificates.status, [...status]), gte(expiresAt, from), lt(expiresAt, until)))
-        return row?.n ?? 0
-      },
-      { status },
-    )
+  const expiringIn = (range: TimeRange, status: readonly CertificateStatus[]): SQL<number> => {
+    const { status: stored, expiresAt } = certificates
+    const inPiece = ({ from, until }: { from: Date; until: Date }) =>
+      sql`(select count(*) from ${certificates} where ${and(inArray(stored, [...status]), gte(expiresAt, from), lt(expiresAt, until))})`
+    return counts.term.within("certificateExpiries", range, inPiece, { status })
+  }
+  /** A table of one row, for queries that are made of terms. */
+  const one = sql`(select 1) as one`
 
   return {
-    async certificateCounts(now: Date, expiringUntil: Date): Promise<CertificateCounts> {
-      const [byStatus, lapsed, expiring] = await Promise.all([
+    /** Certificates, agents that are not retired, and what was never delivered. */
+    async totals({ now, expiringUntil, heardSince }: Moments): Promise<Totals> {
+      const isThere = isNull(agents.retiredAt)
+      const agentsWhere = (where: SQL | undefined) =>
+        sql`(select count(*) from ${agents} where ${where})`.mapWith(Number)
+      const [byStatus, [row]] = await Promise.all([
         counts.byValue("certificates", "status"),
-        expiringIn({ from: null, until: now }, dated),
-        expiringIn({ from: now, until: expiringUntil }, dated),
+        read
+          .select({
+            lapsed: expiringIn({ from: null, until: now }, dated),
+            expiring: expiringIn({ from: now, until: expiringUntil }, dated),
+            agents: agentsWhere(isThere),
+            activeAgents: agentsWhere(and(isThere, gte(agents.lastHeartbeatAt, heardSince))),
+            deadNotifications: counts.term.total("notifications", { status: "dead" }),
+          })
+          .from(one),
       ])
+      if (row === undefined) throw new Error("a query without a table gave no row")
       const of = (status: CertificateStatus) => byStatus.find(({ value }) => value === status)?.count ?? 0
-      const total = byStatus.reduce((sum, group) => sum + group.count, 0)
-      return { total, revoked: of("Revoked"), expired: of("Expired") + lapsed, expiring }
+      const { lapsed, ...counted } = row
+      const certificates = byStatus.reduce((sum, group) => sum + group.count, 0)
+      return { ...counted, certificates, revoked: of("Revoked"), expired: of("Expired") + lapsed }
     },
 
     /** As stored, except that Active is judged by the date. */
     async certificatesByStatus(now: Date, expiringUntil: Date): Promise<{ status: string; count: number }[]> {
-      const [byStatus, expired, expiring] = await Promise.all([
+      const [byStatus, [moving]] = await Promise.all([
         counts.byValue("certificates", "status"),
-        expiringIn({ from: null, until: now }, ["Active"]),
-        expiringIn({ from: now, until: expiringUntil }, ["Active"]),
+        read
+          .select({
+            expired: expiringIn({ from: null, until: now }, ["Active"]),
+            expiring: expiringIn({ from: now, until: expiringUntil }, ["Active"]),
+          })
+          .from(one),
       ])
+      const { expired, expiring } = moving ?? { expired: 0, expiring: 0 }
       const moved: Partial<Record<CertificateStatus, number>> = {
         Active: -expired - expiring,
         Expired: expired,
@@ -84,21 +102,10 @@ export const statsStore = ({ t, read }: Db) => {
         .filter((group) => group.count > 0)
     },
 
-    /** Retired agents are not counted. */
-    async agentCounts(heardSince: Date): Promise<{ total: number; active: number }> {
-      const [row] = await read
-        .select({ total: count(), active: countIf(gte(agents.lastHeartbeatAt, heardSince)) })
-        .from(agents)
-        .where(isNull(agents.retiredAt))
-      return row ?? { total: 0, active: 0 }
-    },
-
     async jobCounts(): Promise<{ status: string; count: number }[]> {
       const groups = await counts.byValue("jobs", "status")
       return groups.map(({ value, count }) => ({ status: value ?? "", count }))
     },
-
-    deadNotifications: (): Promise<number> => counts.total("notifications", { status: "dead" }),
 
     /** Whole days. */
     expirations: (range: TimeRange): Promise<DayCount[]> =>

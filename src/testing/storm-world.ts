@@ -126,12 +126,13 @@ export const insertStorm = async (db: Db, { issuers, agents, now }: StormRows): 
   return agentIds
 }
 
-/** How many jobs are open, or failed and will be tried again; null where the database is too busy to say. */
-export const jobsUnderWay = async (db: Db): Promise<number | null> => {
+/** How many jobs are open, or failed and will be tried again, `most` at most; null where the database is too busy to say. */
+export const jobsUnderWay = async (db: Db, most = Number.MAX_SAFE_INTEGER): Promise<number | null> => {
   const { jobs } = db.t
   const mayRetry = and(eq(jobs.status, "Failed"), lt(jobs.attempts, jobs.maxAttempts))
+  const isUnderWay = or(inArray(jobs.status, [...openStatuses]), mayRetry)
   try {
-    return await db.read.$count(jobs, or(inArray(jobs.status, [...openStatuses]), mayRetry))
+    return await db.read.$count(db.read.select({ id: jobs.id }).from(jobs).where(isUnderWay).limit(most).as("some"))
   } catch (error) {
     if (error instanceof AppError && error.code === "unavailable") return null
     throw error
