@@ -40,6 +40,8 @@ interface Waiter {
 const mostTransactions = (connections: number): number => Math.min(connections, Math.max(4, Math.ceil(connections / 4)))
 /** And reads that are not urgent. Statements that share few cores take so much longer each; the rest is for people who look at something. */
 const mostPatientReads = (connections: number): number => Math.min(connections, Math.max(2, Math.ceil(connections / 8)))
+/** After somebody urgent has come, the next one is expected. */
+const watchedMs = 2000
 /** One of so many connections goes to whoever has waited longest, so that nobody waits for ever. */
 const turnOfLongest = 4
 
@@ -59,6 +61,7 @@ export class PostgresPool {
   readonly #repeated = new RepeatedStatements()
   readonly #givingWay = new GivingWay()
   #places = 0
+  #watchedUntil = 0
   /** How often somebody urgent came after somebody who was not. */
   #contests = 0
   #closed: { readonly idle: Promise<void>; readonly resolve: () => void } | undefined
@@ -146,12 +149,14 @@ export class PostgresPool {
     const { isOpen } = connection
     const asked = performance.now()
     await connection.begin()
-    if (isOpen) this.#limit.observe(performance.now() - asked)
+    const now = performance.now()
+    if (isOpen) this.#limit.observe(now - asked, now < this.#watchedUntil)
   }
 
   async #lend<R>(use: Use, work: (connection: PostgresConnection) => Promise<R>): Promise<R> {
     const urgent = isUrgent()
     const lane: Lane = urgent ? `urgent ${use}` : use
+    if (urgent) this.#watchedUntil = performance.now() + watchedMs
     const connection = await this.#take(lane)
     if (urgent) this.#givingWay.begin()
     try {
@@ -169,7 +174,7 @@ export class PostgresPool {
   #isAllowed(lane: Lane): boolean {
     const { transaction, query } = this.#lentTo
     if (useOf(lane) === "transaction") return transaction + this.#lentTo["urgent transaction"] < this.#limit.now
-    return lane === "urgent query" || query < mostPatientReads(this.#options.maxConnections)
+    return lane === "urgent query" || query < Math.min(this.#limit.now, mostPatientReads(this.#options.maxConnections))
   }
 
   async #take(lane: Lane): Promise<PostgresConnection> {

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test"
 import { TransactionLimit } from "./transaction-limit"
 
-const windows = (limit: TransactionLimit, count: number, ms: number): number => {
-  for (let i = 0; i < count * 32; i++) limit.observe(ms)
+const windows = (limit: TransactionLimit, count: number, ms: number, isWatched = false): number => {
+  for (let i = 0; i < count * 32; i++) limit.observe(ms, isWatched)
   return limit.now
 }
 
@@ -17,6 +17,20 @@ describe("the number of transactions at a time", () => {
     windows(limit, 10, 0.5)
     expect(windows(limit, 10, 12)).toBe(2)
     expect(windows(limit, 10, 0.6)).toBe(7)
+  })
+
+  test("shrinks sooner while somebody urgent is there", () => {
+    const limit = new TransactionLimit(7)
+    windows(limit, 10, 0.5)
+    expect(windows(limit, 10, 3)).toBe(7)
+    expect(windows(limit, 10, 3, true)).toBe(2)
+    expect(windows(limit, 10, 3)).toBe(7)
+  })
+
+  test("stays small however long they wait for each other, as long as the fastest show how near the database is", () => {
+    const limit = new TransactionLimit(7)
+    for (let i = 0; i < 100_000; i++) limit.observe(i % 100 === 0 ? 0.5 : 4, true)
+    expect(limit.now).toBe(2)
   })
 
   test("forgets how fast a database was that has moved away", () => {
