@@ -60,7 +60,8 @@ const plansOf = async (ask: () => Promise<unknown>): Promise<string[]> => {
  * not counted yet there are at most some hundred.
  */
 const isSlow = (step: string): boolean =>
-  (step.startsWith("SCAN") && !/USING (COVERING )?INDEX|^SCAN (some|one$|CONSTANT ROW$|counted$|row_changes$|\(subquery)/.test(step)) ||
+  (step.startsWith("SCAN") &&
+    !/USING (COVERING )?INDEX|^SCAN (some|one$|CONSTANT ROW$|counted$|row_changes$|\(subquery)/.test(step)) ||
   step === "USE TEMP B-TREE FOR ORDER BY"
 
 const first = { limit: 50, after: null }
