@@ -64,6 +64,11 @@ const hexIn = (text: string): string | null => {
   return /^[0-9a-f]{16,64}$/.test(plain) ? plain : null
 }
 
+export interface CertificatePage {
+  readonly rows: MappedCertificate[]
+  readonly total: number
+}
+
 export const certificateList = (db: Db) => {
   const { t, read, scan } = db
   const { certificates, certificateTargets: mappings } = t
@@ -181,12 +186,36 @@ export const certificateList = (db: Db) => {
     const [row] = await scan.select({ n: count() }).from(certificates).where(where)
     return row?.n ?? 0
   }
-  const countAll = certificateTotal(db, (filter) => filterOf(filter))
+  const totals = certificateTotal(db, (filter) => filterOf(filter))
   const countSome = async (filter: CertificateFilter, most: number): Promise<number> => {
     const some = scan.select({ id }).from(certificates).where(filterOf(filter)).limit(most).as("some")
     const [row] = await scan.select({ n: count() }).from(some)
     return row?.n ?? 0
   }
+
+  /** Those that were never issued come last where the list is sorted by expiry. */
+  const list = async (
+    asked: CertificateFilter,
+    sort: CertificateSort | null,
+    slice: Slice,
+  ): Promise<MappedCertificate[]> => {
+    const filter = await texts.narrow(asked)
+    const way = await index.wayToFind(filter)
+    const where = filterOf(filter, way)
+    const inOrder = way === "in order"
+    const query = index.isQuick(filter) ? read : scan
+    if (sort?.column !== "expiresAt" || "after" in slice) return await readList(query, where, sort, slice, inOrder)
+    // Read one after the other: the dialects put NULL at different ends, and an order that says so has no index on one of them.
+    const dated = and(where, isNotNull(certificates.expiresAt))
+    const rows = await readList(query, dated, sort, slice, inOrder)
+    if (rows.length === slice.limit) return rows
+    const before = rows.length > 0 ? slice.offset : await countRows(dated)
+    const rest = { limit: slice.limit - rows.length, offset: Math.max(0, slice.offset - before) }
+    return [...rows, ...(await readList(query, and(where, isNull(certificates.expiresAt)), sort, rest, inOrder))]
+  }
+
+  /** Of those that have a text at most `searchedTotal`. */
+  const total = (filter: CertificateFilter): Promise<number> => texts.total(filter, totals.of, countSome)
 
   return {
     filterOf,
@@ -195,24 +224,20 @@ export const certificateList = (db: Db) => {
       return (await mappedById(query, { id }))[0] ?? null
     },
 
-    /** Those that were never issued come last where the list is sorted by expiry. */
-    async list(asked: CertificateFilter, sort: CertificateSort | null, slice: Slice): Promise<MappedCertificate[]> {
-      const filter = await texts.narrow(asked)
-      const way = await index.wayToFind(filter)
-      const where = filterOf(filter, way)
-      const inOrder = way === "in order"
-      const query = index.isQuick(filter) ? read : scan
-      if (sort?.column !== "expiresAt" || "after" in slice) return await readList(query, where, sort, slice, inOrder)
-      // Read one after the other: the dialects put NULL at different ends, and an order that says so has no index on one of them.
-      const dated = and(where, isNotNull(certificates.expiresAt))
-      const rows = await readList(query, dated, sort, slice, inOrder)
-      if (rows.length === slice.limit) return rows
-      const before = rows.length > 0 ? slice.offset : await countRows(dated)
-      const rest = { limit: slice.limit - rows.length, offset: Math.max(0, slice.offset - before) }
-      return [...rows, ...(await readList(query, and(where, isNull(certificates.expiresAt)), sort, rest, inOrder))]
-    },
+    list,
+    total,
 
-    /** Of those that have a text at most `searchedTotal`. */
-    total: (filter: CertificateFilter): Promise<number> => texts.total(filter, countAll, countSome),
+    /** A page, and how many there are on all; on PostgreSQL in one statement where numbers are kept for such a filter. */
+    async page(filter: CertificateFilter, sort: CertificateSort | null, slice: Slice): Promise<CertificatePage> {
+      const term = db.dialect === "postgres" && sort?.column !== "expiresAt" ? totals.term(filter) : null
+      if (term !== null) {
+        const numbered = read.select({ ...mapped, total: term }).from(certificates)
+        const rows = await listed.read(numbered, filterOf(filter), slice, orderOf(sort, true))
+        const [first] = rows
+        if (first !== undefined) return { rows, total: first.total }
+      }
+      const [rows, count] = await Promise.all([list(filter, sort, slice), total(filter)])
+      return { rows, total: count }
+    },
   }
 }

@@ -67,7 +67,7 @@ export const certificateTotal = (
     return await stored
   }
 
-  return async (filter: CertificateFilter): Promise<number> => {
+  const total = async (filter: CertificateFilter): Promise<number> => {
     const { status, environment, ownerId, teamId, issuerId, profileId, shownStatus, ...rest } = filter
     const { expiresBefore, expiresAfter, createdAfter, createdUntil, ...uncounted } = rest
     const places = { environment, ownerId, teamId, issuerId, profileId }
@@ -92,5 +92,23 @@ export const certificateTotal = (
           })
     }
     return await counted(conditions(filter))
+  }
+
+  return {
+    of: total,
+
+    /** As a part of another query; null where there are no numbers for such a filter. */
+    term({
+      status,
+      environment,
+      ownerId,
+      teamId,
+      issuerId,
+      profileId,
+      ...rest
+    }: CertificateFilter): SQL<number> | null {
+      if (isAsked(rest)) return null
+      return counts.term.total("certificates", { status, environment, ownerId, teamId, issuerId, profileId })
+    },
   }
 }

@@ -126,10 +126,8 @@ export const certificateService = (deps: Deps) => {
     get,
 
     /** @param sort counts for pages by number only */
-    async list(filter: CertificateFilter, sort: CertificateSort | null, slice: Slice) {
-      const [rows, total] = await Promise.all([certificates.list(filter, sort, slice), certificates.total(filter)])
-      return { rows, total }
-    },
+    list: (filter: CertificateFilter, sort: CertificateSort | null, slice: Slice) =>
+      certificates.page(filter, sort, slice),
 
     /** Newest first. @throws AppError `not_found` */
     async versions(id: string, slice: Slice, search?: string) {

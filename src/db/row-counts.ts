@@ -31,6 +31,14 @@ export interface DayCount {
   readonly count: number
 }
 
+export interface ValueCount {
+  /** null: rows that have none. */
+  readonly value: string | null
+  readonly count: number
+}
+
+type Grouping = { readonly [L in ListName]: readonly [list: L, dimension: Dimension<L>] }[ListName]
+
 const stored = (value: string | null): string => value ?? noValue
 
 type Filter = Readonly<Record<string, string | null | readonly string[] | undefined>>
@@ -155,10 +163,27 @@ export const rowCounts = ({ t, read }: Pick<Db, "t" | "read">) => {
       list: L,
       dimension: D,
       filter: CountFilter<L> = {},
-    ): Promise<{ value: string | null; count: number }[]> {
+    ): Promise<ValueCount[]> {
       const combination = combinationFor(list, [...askedOf(filter as Filter), dimension])
       const groups = await groupsOf(combination, placeOf(combination, dimension), filter as Filter, allDays)
       return groups.map(({ value, count }) => ({ value: value === noValue ? null : String(value), count }))
+    },
+
+    /** `byValue` of several lists in one query, the values in no order. */
+    async byValues(...asked: readonly Grouping[]): Promise<ValueCount[][]> {
+      const groups = asked.map(([list, dimension], nth) => {
+        const combination = combinationFor(list, [dimension])
+        const all = counted(combination, placeOf(combination, dimension), {}, allDays)
+        return sql`select ${sql.raw(String(nth))} as nth, value, sum(n) as n from ${all} group by value having sum(n) <> 0`
+      })
+      const rows = await read
+        .select({ nth: sql`nth`.mapWith(Number), value: sql<string>`value`, count: sql`n`.mapWith(Number) })
+        .from(sql`(${sql.join(groups, sql` union all `)}) as grouped`)
+      return asked.map((_, nth) =>
+        rows
+          .filter((row) => row.nth === nth)
+          .map(({ value, count }) => ({ value: value === noValue ? null : value, count })),
+      )
     },
 
     /** Whole days only: from the day of `from` up to, and without, the day of `until`. Days without rows are left out. */

@@ -66,16 +66,13 @@ export const statsService = ({ stats, attention, clock, needsAgent }: Deps) => {
   return {
     async summary(): Promise<Summary> {
       const now = clock.now()
-      const [totals, jobRows] = await Promise.all([
-        stats.totals({
-          now,
-          expiringUntil: new Date(now.getTime() + expiringMs),
-          heardSince: new Date(now.getTime() - activeMs),
-        }),
-        stats.jobCounts(),
-      ])
-      const jobs = new Map<string, number>(jobRows.map(({ status, count }) => [status, count]))
-      const jobsIn = (...statuses: string[]) => statuses.reduce((sum, status) => sum + (jobs.get(status) ?? 0), 0)
+      const totals = await stats.totals({
+        now,
+        expiringUntil: new Date(now.getTime() + expiringMs),
+        heardSince: new Date(now.getTime() - activeMs),
+      })
+      const jobsIn = (...statuses: string[]) =>
+        statuses.reduce((sum, status) => sum + (totals.jobsByStatus.get(status) ?? 0), 0)
       return {
         totalCertificates: totals.certificates,
         expiringCertificates: totals.expiring,

@@ -24,6 +24,7 @@ export interface Totals {
   readonly agents: number
   readonly activeAgents: number
   readonly deadNotifications: number
+  readonly jobsByStatus: ReadonlyMap<string, number>
 }
 
 export interface FinishedJobs {
@@ -52,13 +53,13 @@ export const statsStore = ({ t, read }: Db) => {
   const one = sql`(select 1) as one`
 
   return {
-    /** Certificates, agents that are not retired, and what was never delivered. */
+    /** Certificates, jobs, agents that are not retired, and what was never delivered. */
     async totals({ now, expiringUntil, heardSince }: Moments): Promise<Totals> {
       const isThere = isNull(agents.retiredAt)
       const agentsWhere = (where: SQL | undefined) =>
         sql`(select count(*) from ${agents} where ${where})`.mapWith(Number)
-      const [byStatus, [row]] = await Promise.all([
-        counts.byValue("certificates", "status"),
+      const [[byStatus = [], jobs = []], [row]] = await Promise.all([
+        counts.byValues(["certificates", "status"], ["jobs", "status"]),
         read
           .select({
             lapsed: expiringIn({ from: null, until: now }, dated),
@@ -73,7 +74,13 @@ export const statsStore = ({ t, read }: Db) => {
       const of = (status: CertificateStatus) => byStatus.find(({ value }) => value === status)?.count ?? 0
       const { lapsed, ...counted } = row
       const certificates = byStatus.reduce((sum, group) => sum + group.count, 0)
-      return { ...counted, certificates, revoked: of("Revoked"), expired: of("Expired") + lapsed }
+      return {
+        ...counted,
+        certificates,
+        revoked: of("Revoked"),
+        expired: of("Expired") + lapsed,
+        jobsByStatus: new Map(jobs.map(({ value, count }) => [value ?? "", count])),
+      }
     },
 
     /** As stored, except that Active is judged by the date. */
@@ -100,11 +107,6 @@ export const statsStore = ({ t, read }: Db) => {
           return { status, count: stored + (moved[status] ?? 0) }
         })
         .filter((group) => group.count > 0)
-    },
-
-    async jobCounts(): Promise<{ status: string; count: number }[]> {
-      const groups = await counts.byValue("jobs", "status")
-      return groups.map(({ value, count }) => ({ status: value ?? "", count }))
     },
 
     /** Whole days. */
