@@ -40,8 +40,8 @@ export const leafStore = ({ t, read, dialect }: Pick<Db, "t" | "read" | "dialect
       ? sql`${rowid} > (select e.rowid from ${t.auditEvents} e where e.id = ${last.eventId})`
       : sql`${t.auditEvents.id} = any(array(${perhapsUnsealed(since)}))`
   /**
-   * Ids of the events of a window without those of the leaves that came since: nearly all of what is sealed, for a tenth of what looking
-   * for the leaf of each event takes. Events of a clock that is ahead have older leaves, and are left in.
+   * Ids of the events of a window without those of the leaves that came since: nearly all of what is sealed, in half the time that
+   * looking for the leaf of each event takes. Events of a clock that is ahead have older leaves, and are left in.
    */
   const perhapsUnsealed = (since: Date) => {
     const moment = sql`${sql.param(since, t.auditEvents.timestamp)}`

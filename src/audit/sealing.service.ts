@@ -24,8 +24,8 @@ const windowEveryMs = 5_000
 const wideWindowMs = 300_000
 const wideEveryMs = 60_000
 /**
- * Events of one transaction. Nobody is answered while they are read and hashed, for 30 µs each; on SQLite everybody waits for the whole
- * transaction, and fewer of them take less.
+ * Events of one transaction. Nobody is answered while they are hashed; on SQLite everybody waits for the whole transaction, and fewer of
+ * them take less.
  */
 const mostPerBatch = { sqlite: 250, postgres: 100 } as const
 /** Events passed over at once where everything is looked at. */

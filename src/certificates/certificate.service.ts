@@ -48,8 +48,6 @@ export interface CertificatePatch {
   tags?: Record<string, string>
 }
 
-/** A certificate with the ids of its targets. */
-
 interface Deps {
   db: Pick<Db, "transaction" | "read">
   certificates: CertificateStore
