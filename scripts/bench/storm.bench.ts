@@ -19,6 +19,8 @@ import { type Dialect, machineLine, openFleet, percentile } from "./fleet"
 
 const dayMs = 86_400_000
 const minuteMs = 60_000
+/** The agents' process, which is the CA's too, waits for the processor now and then: what is slow is not to count as hanging. */
+const callMs = 5_000
 /** Of the machine's. Where it is so fast that an agent does not get through its work in time, the agent counts as silent. */
 const clockSpeed = { sqlite: 10, postgres: 3 } as const
 const adminKey = "storm-admin-key-0123456789abcdef"
@@ -34,7 +36,7 @@ const serve = async (dialect: Dialect, certificates: number, agents: number, caU
     CERTCTL_SCHEDULER_RETRY_INTERVAL: "1s",
     CERTCTL_SCHEDULER_JOB_PROCESSOR_INTERVAL: "1s",
   }
-  const parts = { clock, openIssuer: openedHttpCa(() => caUrl, 2000) }
+  const parts = { clock, openIssuer: openedHttpCa(() => caUrl, callMs) }
   const fleet = await openFleet(dialect, { certificates, due: certificates, agents }, env, parts)
   await giveKeys(
     fleet.db,
@@ -186,6 +188,7 @@ const weather = async (dialect: Dialect, certificates: number, agentCount: numbe
     `${dialect}: ${certificates} certificates, ${agentCount} agents, seed ${seed}`,
     `  renewed ${first.renewed} in ${minutes.toFixed(1)} min (${Math.round(first.renewed / minutes / 60)}/s), ${first.givenUp} given up after three attempts; an hour later ${last.renewed} renewed, ${last.givenUp} not`,
     `  problems ${first.problems.length + last.problems.length}; versions ${last.versions}, signed by the CA ${ca.counts.signed} (asked ${ca.counts.asked}, failed ${ca.counts.failed}, hung ${ca.counts.hung}, at most ${ca.counts.most} at once)`,
+    `  renewals failed: ${JSON.stringify(last.reasons)}`,
     `  agents: ${JSON.stringify(agents.counts)}, unexpected ${agents.unexpected.length}, losses ${JSON.stringify([...agents.losses])}`,
     `  onlooker: ${seen.requests} requests, p50 ${ms(seen.p50)}, p99 ${ms(seen.p99)}, max ${ms(seen.max)}, failures ${seen.failures}`,
     ...seen.byPath.map(

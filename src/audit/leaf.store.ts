@@ -25,6 +25,12 @@ export interface LastLeaf {
   readonly timestamp: Date
 }
 
+/** After `since`, and where there is an `until` not after it. */
+export interface Period {
+  readonly since: Date
+  readonly until: Date | null
+}
+
 /** Rows per INSERT; three parameters each. SQLite, where a statement costs no way there and back, has those of `hotInsertCount` ready. */
 const chunks = { postgres: 1000, sqlite: 50 } as const
 
@@ -33,22 +39,26 @@ export const leafStore = ({ t, read, dialect }: Pick<Db, "t" | "read" | "dialect
   const rowid = sql`${t.auditEvents}.rowid`
   /**
    * SQLite has one writer: what was committed after the last leaf's event lies behind it, whatever its clock says. On PostgreSQL
-   * transactions commit in another order than they write, and `since` says how late one may come.
+   * transactions commit in another order than they write, and the period says how late one may come.
    */
-  const newerThan = (last: LastLeaf, since: Date) =>
+  const unsealedIn = ({ last, period }: { last: LastLeaf; period: Period }) =>
     dialect === "sqlite"
       ? sql`${rowid} > (select e.rowid from ${t.auditEvents} e where e.id = ${last.eventId})`
-      : sql`${t.auditEvents.id} = any(array(${perhapsUnsealed(since)}))`
+      : sql`${t.auditEvents.id} = any(array(${perhapsUnsealed(period)}))`
   /**
-   * Ids of the events of a window without those of the leaves that came since: nearly all of what is sealed, in half the time that
-   * looking for the leaf of each event takes. Events of a clock that is ahead have older leaves, and are left in.
+   * Ids of the events of a period without those of the leaves that were made in it: nearly all of what is sealed, in half the time that
+   * looking for the leaf of each event takes. Events of a clock that is ahead or behind have other leaves, and are left in.
    */
-  const perhapsUnsealed = (since: Date) => {
-    const moment = sql`${sql.param(since, t.auditEvents.timestamp)}`
-    const lastBefore = sql`select l.seq from ${t.auditEvents} e join ${t.auditLeaves} l on l.event_id = e.id
-      where e.timestamp <= ${moment} order by e.timestamp desc, e.id desc limit 1`
-    return sql`select e.id from ${t.auditEvents} e where e.timestamp > ${moment}
-      except select l.event_id from ${t.auditLeaves} l where l.seq > coalesce((${lastBefore}), 0)`
+  const perhapsUnsealed = ({ since, until }: Period) => {
+    const { timestamp } = t.auditEvents
+    const newestAt = (
+      moment: Date,
+    ) => sql`coalesce((select l.seq from ${t.auditEvents} e join ${t.auditLeaves} l on l.event_id = e.id
+      where e.timestamp <= ${sql.param(moment, timestamp)} order by e.timestamp desc, e.id desc limit 1), 0)`
+    const events = sql`select e.id from ${t.auditEvents} e where e.timestamp > ${sql.param(since, timestamp)}`
+    const made = sql`select l.event_id from ${t.auditLeaves} l where l.seq > ${newestAt(since)}`
+    if (until === null) return sql`${events} except ${made}`
+    return sql`${events} and e.timestamp <= ${sql.param(until, timestamp)} except ${made} and l.seq <= ${newestAt(until)}`
   }
   const inOrder = dialect === "sqlite" ? [asc(rowid)] : [asc(t.auditEvents.timestamp), asc(t.auditEvents.id)]
   // Not `not exists`, for which PostgreSQL would read and hash all leaves with each batch.
@@ -74,12 +84,12 @@ export const leafStore = ({ t, read, dialect }: Pick<Db, "t" | "read" | "dialect
       return row?.seq ?? 0
     },
 
-    /** Events without a leaf, oldest first: behind the last leaf, or on PostgreSQL from `since` on. Without any leaf all are looked at. */
-    unsealedIn: (tx: Tx, last: LastLeaf | null, since: Date, limit: number): Promise<AuditEvent[]> =>
+    /** Events without a leaf, oldest first: behind the last leaf, or on PostgreSQL of the period. Without any leaf all are looked at. */
+    unsealedIn: (tx: Tx, where: { last: LastLeaf; period: Period } | null, limit: number): Promise<AuditEvent[]> =>
       tx
         .select()
         .from(t.auditEvents)
-        .where(and(last === null ? undefined : newerThan(last, since), hasNoLeaf))
+        .where(and(where === null ? undefined : unsealedIn(where), hasNoLeaf))
         .orderBy(...inOrder)
         .limit(limit),
 

@@ -8,7 +8,7 @@ import type { Clock } from "../clock"
 import type { Db, Tx } from "../db/db"
 import type { AuditEvent } from "./audit.store"
 import { leafHash } from "./leaf"
-import type { LeafStore } from "./leaf.store"
+import type { LastLeaf, LeafStore, Period } from "./leaf.store"
 
 /** Heard after new events were sealed; the payload is the highest number. */
 export const sealedTopic = "sealed"
@@ -20,9 +20,11 @@ export const sealedTopic = "sealed"
 const shortWindowMs = 1_000
 const windowMs = 20_000
 const windowEveryMs = 5_000
-/** Once in a while also what clocks of several servers may differ. */
-const wideWindowMs = 300_000
+/** Once in a while also what clocks of several servers may differ (five minutes), and what came since the last time. */
 const wideEveryMs = 60_000
+const wideWindowMs = 300_000 + wideEveryMs
+/** Of the wide window, with each pass that has found something to seal: a longer statement is one that people wait behind. */
+const sliceMs = 20_000
 /**
  * Events of one transaction. Nobody is answered while they are hashed; on SQLite everybody waits for the whole transaction, and fewer of
  * them take less.
@@ -41,17 +43,23 @@ export const sealingService = ({ db, leaves, clock }: Deps) => {
   const batchSize = mostPerBatch[db.dialect]
   let lastWideAt = Number.NEGATIVE_INFINITY
   let lastWindowAt = Number.NEGATIVE_INFINITY
+  /** What is left to do of the wide window. */
+  let slices: Period[] = []
 
   /** Of a pass that begins. */
   const nextWindowMs = (): number => {
     const now = clock.now().getTime()
-    const isWide = now - lastWideAt >= wideEveryMs
-    if (!isWide && now - lastWindowAt < windowEveryMs) return shortWindowMs
+    if (now - lastWindowAt < windowEveryMs) return shortWindowMs
     lastWindowAt = now
-    if (!isWide) return windowMs
-    lastWideAt = now
-    return wideWindowMs
+    return windowMs
   }
+
+  /** What lies before the window, newest first. */
+  const slicesBehind = (now: number): Period[] =>
+    Array.from({ length: (wideWindowMs - windowMs) / sliceMs }, (_, index) => {
+      const until = now - windowMs - index * sliceMs
+      return { since: new Date(until - sliceMs), until: new Date(until) }
+    })
 
   const number = async (tx: Tx, lastSeq: number, events: readonly AuditEvent[]): Promise<number> => {
     if (events.length === 0) return 0
@@ -65,14 +73,40 @@ export const sealingService = ({ db, leaves, clock }: Deps) => {
   }
 
   /** An event from a clock that was ahead must not move what is looked at into the future. */
-  const behind = (last: { readonly timestamp: Date } | null, ms: number): Date =>
-    new Date(Math.min(last?.timestamp.getTime() ?? 0, clock.now().getTime()) - ms)
+  const behind = (last: LastLeaf, ms: number): Date =>
+    new Date(Math.min(last.timestamp.getTime(), clock.now().getTime()) - ms)
 
-  const sealBatch = (lookBackMs: number): Promise<number> =>
+  const sealBatch = (periodBehind: (last: LastLeaf) => Period): Promise<number> =>
     db.transaction(async (tx) => {
       const last = await leaves.lastIn(tx)
-      return number(tx, last?.seq ?? 0, await leaves.unsealedIn(tx, last, behind(last, lookBackMs), batchSize))
+      const where = last === null ? null : { last, period: periodBehind(last) }
+      return number(tx, last?.seq ?? 0, await leaves.unsealedIn(tx, where, batchSize))
     })
+
+  const sealAll = async (
+    periodBehind: (last: LastLeaf) => Period,
+    signal: AbortSignal | undefined,
+  ): Promise<number> => {
+    for (let total = 0; ; await nextTurn()) {
+      if (signal?.aborted === true) return total
+      const sealed = await sealBatch(periodBehind)
+      total += sealed
+      if (sealed < batchSize) return total
+    }
+  }
+
+  /** The next slice of the wide window, or all of them. SQLite has found at once what comes late. */
+  const sealSlices = async (most: number, signal: AbortSignal | undefined): Promise<number> => {
+    if (db.dialect === "sqlite") return 0
+    const now = clock.now().getTime()
+    if (slices.length === 0 && now - lastWideAt >= wideEveryMs) {
+      lastWideAt = now
+      slices = slicesBehind(now)
+    }
+    let total = 0
+    for (const slice of slices.splice(0, most)) total += await sealAll(() => slice, signal)
+    return total
+  }
 
   /** The next events after the newest that is sealed, and those of its millisecond: the most of what there is to do. */
   const sealNewest = (): Promise<{ count: number; isMore: boolean }> =>
@@ -118,12 +152,8 @@ export const sealingService = ({ db, leaves, clock }: Deps) => {
         isMore = sealed.isMore
       }
       const lookBackMs = nextWindowMs()
-      while (signal?.aborted !== true) {
-        const sealed = await sealBatch(lookBackMs)
-        total += sealed
-        if (sealed < batchSize) break
-        await nextTurn()
-      }
+      total += await sealAll((last) => ({ since: behind(last, lookBackMs), until: null }), signal)
+      total += await sealSlices(total > 0 ? 1 : Number.POSITIVE_INFINITY, signal)
       return everything ? total + (await sealEverything(signal)) : total
     },
   }

@@ -77,6 +77,20 @@ onEachDialect("sealing", (openDb) => {
     expect(await sealing.seal({ everything: true })).toBe(0)
   })
 
+  test("finds an older event within a minute, however much there is to seal", async () => {
+    const { db, clock, sealing } = await open()
+    await add(db, 1, clock.now())
+    await sealing.seal()
+    await add(db, 1, new Date(clock.now().getTime() - 299_000))
+    let sealed = 0
+    for (let second = 0; second < 60; second += 1) {
+      clock.advance(1000)
+      await add(db, 1, clock.now())
+      sealed += await sealing.seal()
+    }
+    expect(sealed).toBe(61)
+  })
+
   test("an event from a clock that was ahead hides none that follow", async () => {
     const { db, clock, sealing } = await open()
     await add(db, 1, new Date(clock.now().getTime() + 86_400_000))

@@ -139,7 +139,7 @@ export const jobsUnderWay = async (db: Db, most = Number.MAX_SAFE_INTEGER): Prom
   }
 }
 
-/** What became of each certificate since `startedAt`; `problems` is empty when all is well. */
+/** What became of each certificate since `startedAt`, and why renewals failed; `problems` is empty when all is well. */
 export const stormOutcome = async (db: Db, startedAt: Date) => {
   const { t, read } = db
   const certificates = await read.select({ id: t.certificates.id, status: t.certificates.status }).from(t.certificates)
@@ -184,5 +184,13 @@ export const stormOutcome = async (db: Db, startedAt: Date) => {
       }
     }
   }
-  return { renewed, givenUp, versions: versions.length, problems }
+  const { auditEvents: events } = t
+  const failed = await read
+    .select({ details: events.details })
+    .from(events)
+    .where(and(eq(events.action, "renewal_job_failed"), gt(events.timestamp, startedAt)))
+  const reasons = Object.fromEntries(
+    [...Map.groupBy(failed, ({ details }) => String(details.reason))].map(([reason, some]) => [reason, some.length]),
+  )
+  return { renewed, givenUp, versions: versions.length, problems, reasons }
 }
