@@ -25,6 +25,13 @@ export interface LastLeaf {
   readonly timestamp: Date
 }
 
+/** In the order of events by their time. */
+export interface PlaceInTime {
+  readonly timestamp: Date
+  /** Of an event; empty: before all of this moment. */
+  readonly id: string
+}
+
 /** After `since`, and where there is an `until` not after it. */
 export interface Period {
   readonly since: Date
@@ -63,6 +70,10 @@ export const leafStore = ({ t, read, dialect }: Pick<Db, "t" | "read" | "dialect
   const inOrder = dialect === "sqlite" ? [asc(rowid)] : [asc(t.auditEvents.timestamp), asc(t.auditEvents.id)]
   // Not `not exists`, for which PostgreSQL would read and hash all leaves with each batch.
   const hasNoLeaf = sql`((select 1 from ${t.auditLeaves} where ${t.auditLeaves.eventId} = ${t.auditEvents.id} limit 1) is null)`
+  const isAfter = (place: PlaceInTime | null) =>
+    place === null
+      ? undefined
+      : sql`(${t.auditEvents.timestamp}, ${t.auditEvents.id}) > (${sql.param(place.timestamp, t.auditEvents.timestamp)}, ${place.id})`
   const lastLeaf = hot("last_audit_leaf", (query: Query) =>
     query
       .select({ seq: t.auditLeaves.seq, eventId: t.auditLeaves.eventId, timestamp: t.auditEvents.timestamp })
@@ -94,31 +105,31 @@ export const leafStore = ({ t, read, dialect }: Pick<Db, "t" | "read" | "dialect
         .limit(limit),
 
     /**
-     * The oldest events from `since` on, and whether each has a leaf: for where most have none. PostgreSQL would look at all of them
+     * The oldest events after a place, and whether each has a leaf: for where most have none. PostgreSQL would look at all of them
      * before it finds the first without one.
      */
-    newest: async (tx: Tx, since: Date | null, limit: number): Promise<{ event: AuditEvent; isSealed: boolean }[]> => {
+    nextIn: async (
+      tx: Tx,
+      after: PlaceInTime | null,
+      limit: number,
+    ): Promise<{ event: AuditEvent; isSealed: boolean }[]> => {
       const rows = await tx
         .select({ event: t.auditEvents, isSealed: sql`not ${hasNoLeaf}`.mapWith(Boolean) })
         .from(t.auditEvents)
-        .where(since === null ? undefined : gt(t.auditEvents.timestamp, since))
+        .where(isAfter(after))
         .orderBy(asc(t.auditEvents.timestamp), asc(t.auditEvents.id))
         .limit(limit)
       return rows as { event: AuditEvent; isSealed: boolean }[]
     },
 
     /** Events in the order of time, from after one on, and whether each has a leaf. */
-    async eventsAfter(after: { timestamp: Date; id: string } | null, limit: number) {
+    async eventsAfter(after: PlaceInTime | null, limit: number) {
       const { id, timestamp } = t.auditEvents
       const rows = await read
         .select({ id, timestamp, leafOf: t.auditLeaves.eventId })
         .from(t.auditEvents)
         .leftJoin(t.auditLeaves, eq(t.auditLeaves.eventId, id))
-        .where(
-          after === null
-            ? undefined
-            : sql`(${timestamp}, ${id}) > (${sql.param(after.timestamp, timestamp)}, ${after.id})`,
-        )
+        .where(isAfter(after))
         .orderBy(asc(timestamp), asc(id))
         .limit(limit)
       return rows.map(({ leafOf, ...event }) => ({ ...event, isSealed: leafOf !== null }))

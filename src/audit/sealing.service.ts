@@ -8,7 +8,7 @@ import type { Clock } from "../clock"
 import type { Db, Tx } from "../db/db"
 import type { AuditEvent } from "./audit.store"
 import { leafHash } from "./leaf"
-import type { LastLeaf, LeafStore, Period } from "./leaf.store"
+import type { LastLeaf, LeafStore, Period, PlaceInTime } from "./leaf.store"
 
 /** Heard after new events were sealed; the payload is the highest number. */
 export const sealedTopic = "sealed"
@@ -35,7 +35,7 @@ const pageSize = 500
 
 interface Deps {
   readonly db: Pick<Db, "dialect" | "transaction" | "signal">
-  readonly leaves: Pick<LeafStore, "lastIn" | "unsealedIn" | "newest" | "unsealedAmong" | "eventsAfter" | "insert">
+  readonly leaves: Pick<LeafStore, "lastIn" | "unsealedIn" | "nextIn" | "unsealedAmong" | "eventsAfter" | "insert">
   readonly clock: Clock
 }
 
@@ -108,20 +108,29 @@ export const sealingService = ({ db, leaves, clock }: Deps) => {
     return total
   }
 
-  /** The next events after the newest that is sealed, and those of its millisecond: the most of what there is to do. */
-  const sealNewest = (): Promise<{ count: number; isMore: boolean }> =>
-    db.transaction(async (tx) => {
-      const last = await leaves.lastIn(tx)
-      const looked = await leaves.newest(tx, last === null ? null : behind(last, 1), batchSize)
-      const open = looked.filter(({ isSealed }) => !isSealed).map(({ event }) => event)
-      const count = await number(tx, last?.seq ?? 0, open)
-      return { count, isMore: count > 0 && looked.length === batchSize }
-    })
+  /** What is after the newest that is sealed, and of its millisecond: the most of what there is to do. */
+  const sealNewest = async (signal: AbortSignal | undefined): Promise<number> => {
+    let total = 0
+    for (let after: PlaceInTime | null = null; signal?.aborted !== true; await nextTurn()) {
+      const begin = after
+      const { looked, count } = await db.transaction(async (tx) => {
+        const last = await leaves.lastIn(tx)
+        const looked = await leaves.nextIn(tx, begin ?? (last && { timestamp: behind(last, 0), id: "" }), batchSize)
+        const open = looked.filter(({ isSealed }) => !isSealed).map(({ event }) => event)
+        return { looked, count: await number(tx, last?.seq ?? 0, open) }
+      })
+      total += count
+      if (looked.length < batchSize) break
+      // Not from what is sealed now: more events than a batch may be of one moment.
+      after = looked.at(-1)?.event ?? null
+    }
+    return total
+  }
 
   /** Page by page, beside requests: there may be millions, nearly all of which are sealed. */
   const sealEverything = async (signal: AbortSignal | undefined): Promise<number> => {
     let total = 0
-    for (let after: { timestamp: Date; id: string } | null = null; signal?.aborted !== true; ) {
+    for (let after: PlaceInTime | null = null; signal?.aborted !== true; ) {
       const page: Awaited<ReturnType<LeafStore["eventsAfter"]>> = await leaves.eventsAfter(after, pageSize)
       const open = page.filter((event) => !event.isSealed).map((event) => event.id)
       if (open.length > 0) {
@@ -144,13 +153,8 @@ export const sealingService = ({ db, leaves, clock }: Deps) => {
      * have written where nobody has looked since.
      */
     async seal({ everything = false, signal }: { everything?: boolean; signal?: AbortSignal } = {}): Promise<number> {
-      let total = 0
       // SQLite has one order, in which what is new comes last.
-      for (let isMore = db.dialect === "postgres"; isMore && signal?.aborted !== true; await nextTurn()) {
-        const sealed = await sealNewest()
-        total += sealed.count
-        isMore = sealed.isMore
-      }
+      let total = db.dialect === "postgres" ? await sealNewest(signal) : 0
       const lookBackMs = nextWindowMs()
       total += await sealAll((last) => ({ since: behind(last, lookBackMs), until: null }), signal)
       total += await sealSlices(total > 0 ? 1 : Number.POSITIVE_INFINITY, signal)

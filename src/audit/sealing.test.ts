@@ -51,6 +51,26 @@ onEachDialect("sealing", (openDb) => {
     }
   })
 
+  test("looks back once, however many events of one moment there are", async () => {
+    const { db, clock, leaves } = await open()
+    let lookedBack = 0
+    const counted = {
+      ...leaves,
+      unsealedIn: (...given: Parameters<typeof leaves.unsealedIn>) => {
+        lookedBack += 1
+        return leaves.unsealedIn(...given)
+      },
+    }
+    const sealing = sealingService({ db, leaves: counted, clock })
+    await add(db, 600, clock.now())
+    await sealing.seal()
+    lookedBack = 0
+    await add(db, 2300, clock.now())
+    expect(await sealing.seal()).toBe(2300)
+    // SQLite finds there what is new. PostgreSQL compares all that is unsealed, once in the short window and once in a slice of the wide one.
+    expect(lookedBack).toBe(db.dialect === "sqlite" ? 10 : 2)
+  })
+
   test("finds an event that committed late, and an older one when it looks at everything", async () => {
     const { db, clock, sealing } = await open()
     await add(db, 1, clock.now())

@@ -94,6 +94,7 @@ export class PostgresPool {
     return this.#lend("transaction", (connection) =>
       within(connection, this.#options.deadlineMilliseconds, deadlineError, async () => {
         const turn = new Turn(connection.tx)
+        if (!isUrgent()) await this.#givingWay.over
         const result = await between(connection, this.#begin(connection), async () => {
           connection.turn = turn
           try {

@@ -47,7 +47,7 @@ test("asks an issuer so many times at once, has a few wait, and sends the others
   }
   const asked = [gates.ask("slow", call), gates.ask("slow", call), gates.ask("slow", call)]
   await until("two are asked", () => answers.length === 2)
-  expect(() => gates.demandOpen("slow")).toThrow("issuer slow is busy")
+  expect(() => gates.admit("slow")).toThrow("issuer slow is busy")
   expect(await refused("slow")).toBeGreaterThan(0)
   expect(await refused("quick")).toBe(0)
   answers[0]?.resolve("first")
@@ -56,6 +56,20 @@ test("asks an issuer so many times at once, has a few wait, and sends the others
   answers[2]?.resolve("third")
   expect(await Promise.all(asked)).toEqual(["first", "second", "third"])
   expect(await refused("slow")).toBe(0)
+})
+
+test("keeps a place for who was let in and has something to write first", async () => {
+  const { gates, refused } = gatesOf({ atOnce: 1, waiting: 0 })
+  const place = gates.admit("one")
+  expect(await refused("one")).toBeGreaterThan(0)
+  expect(() => gates.admit("one")).toThrow("issuer one is busy")
+  expect(await gates.ask("one", async () => "answered", { place })).toBe("answered")
+  // It is used up; given back once more, it frees none of others.
+  const another = gates.admit("one")
+  place.leave()
+  expect(await refused("one")).toBeGreaterThan(0)
+  another.leave()
+  expect(await refused("one")).toBe(0)
 })
 
 test("leaves an issuer alone when hardly any call succeeds, longer each time, and lets one call find out", async () => {
