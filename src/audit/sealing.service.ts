@@ -26,10 +26,12 @@ const wideWindowMs = 300_000 + wideEveryMs
 /** Of the wide window, with each pass that has found something to seal: a longer statement is one that people wait behind. */
 const sliceMs = 20_000
 /**
- * Events of one transaction. Nobody is answered while they are hashed; on SQLite everybody waits for the whole transaction, and fewer of
- * them take less.
+ * Events that are read, hashed and numbered together: nobody is answered while they are hashed. On SQLite a batch is a transaction,
+ * for the whole of which everybody waits.
  */
 const mostPerBatch = { sqlite: 250, postgres: 100 } as const
+/** Of one transaction on PostgreSQL, where each waits for its turn behind those of agents. */
+const batchesAtOnce = 10
 /** Events passed over at once where everything is looked at. */
 const pageSize = 500
 
@@ -108,21 +110,32 @@ export const sealingService = ({ db, leaves, clock }: Deps) => {
     return total
   }
 
-  /** What is after the newest that is sealed, and of its millisecond: the most of what there is to do. */
+  /** Some batches of what follows a place, or the newest that is sealed and what is of its millisecond. */
+  const sealAfter = (
+    begin: PlaceInTime | null,
+  ): Promise<{ count: number; after: PlaceInTime | null; isMore: boolean }> =>
+    db.transaction(async (tx) => {
+      const last = await leaves.lastIn(tx)
+      let after = begin ?? (last && { timestamp: behind(last, 0), id: "" })
+      let count = 0
+      for (let batch = 0; batch < batchesAtOnce; batch += 1) {
+        const looked = await leaves.nextIn(tx, after, batchSize)
+        const open = looked.filter(({ isSealed }) => !isSealed).map(({ event }) => event)
+        count += await number(tx, (last?.seq ?? 0) + count, open)
+        // Not from what is sealed now: more events than a batch may be of one moment.
+        after = looked.at(-1)?.event ?? after
+        if (looked.length < batchSize) return { count, after, isMore: false }
+      }
+      return { count, after, isMore: true }
+    })
+
+  /** Most of what there is to do. */
   const sealNewest = async (signal: AbortSignal | undefined): Promise<number> => {
     let total = 0
-    for (let after: PlaceInTime | null = null; signal?.aborted !== true; await nextTurn()) {
-      const begin = after
-      const { looked, count } = await db.transaction(async (tx) => {
-        const last = await leaves.lastIn(tx)
-        const looked = await leaves.nextIn(tx, begin ?? (last && { timestamp: behind(last, 0), id: "" }), batchSize)
-        const open = looked.filter(({ isSealed }) => !isSealed).map(({ event }) => event)
-        return { looked, count: await number(tx, last?.seq ?? 0, open) }
-      })
-      total += count
-      if (looked.length < batchSize) break
-      // Not from what is sealed now: more events than a batch may be of one moment.
-      after = looked.at(-1)?.event ?? null
+    let done: Awaited<ReturnType<typeof sealAfter>> = { count: 0, after: null, isMore: true }
+    for (; done.isMore && signal?.aborted !== true; await nextTurn()) {
+      done = await sealAfter(done.after)
+      total += done.count
     }
     return total
   }
