@@ -50,7 +50,7 @@ const missing = (id: string) => new AppError("not_found", `certificate ${id} doe
 export const issuanceService = (deps: Deps) => {
   const { db, certificates, versions, serving, jobs, queue, lifecycle, audit } = deps
   const signing = signingService(deps)
-  const { complete, fail, startInPlace, issueWithin, requestFor, subjectOf, versionOf } = signing
+  const { complete, fail, start, issueWithin, requestFor, subjectOf, versionOf } = signing
   const lookUp = csrLookup(deps)
 
   const demandManaged = (certificate: CertificateRow | null, id: string): CertificateRow => {
@@ -102,10 +102,11 @@ export const issuanceService = (deps: Deps) => {
       throw error
     }
     if (issuer.inProcess) return signForJob(subject, job, issuer, submission)
-    const attempts = Math.max(job.attempts, 1)
-    const started = await startInPlace(subject.certificate.issuerId, job, csr, csrPem, { agentId, attempts }, actor)
-    if (started === null) return null
-    return issueWithin(subject, started.running, csr, csrPem, issuer, actor, null, started.place)
+    // Before the job says that the CA has it: one that is left alone for now costs no attempt.
+    deps.gates.demandOpen(subject.certificate.issuerId)
+    const running = await start(job, csr, csrPem, { agentId, attempts: Math.max(job.attempts, 1) }, actor)
+    if (running === null) return null
+    return issueWithin(subject, running, csr, csrPem, issuer, actor, null, true)
   }
 
   /** A CSR that no job waits for, signed in this process. */
@@ -178,7 +179,7 @@ export const issuanceService = (deps: Deps) => {
   return {
     inHand: signing.inHand,
     fail,
-    startInPlace,
+    start,
     subjectOf,
     issueWithin,
     followOrder: signing.followOrder,

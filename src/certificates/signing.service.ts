@@ -8,7 +8,7 @@ import type { Issued, IssueRequest, Issuer, Ordered, OrderStatus } from "../conn
 import type { Db } from "../db/db"
 import { newId } from "../db/ids"
 import { AppError, messageOf } from "../errors"
-import type { IssuerGates, Place } from "../issuers/issuer-gate"
+import type { IssuerGates } from "../issuers/issuer-gate"
 import type { JobRow, JobStore } from "../jobs/job.store"
 import type { JobQueue } from "../jobs/job-queue.service"
 import { parseCertificate } from "../pki/certificate"
@@ -35,7 +35,7 @@ export interface SigningDeps {
   lifecycle: Pick<LifecycleService, "afterMove" | "renewAtOf">
   completions: Pick<CompletionService, "complete" | "completedDetails">
   openIssuer: (issuerId: string) => Promise<OpenIssuer>
-  gates: Pick<IssuerGates, "ask" | "admit">
+  gates: Pick<IssuerGates, "ask" | "demandOpen">
   clock: Clock
   /** Identifies this server in leases. */
   serverId: string
@@ -187,7 +187,10 @@ export const signingService = (deps: SigningDeps) => {
       })
     })
 
-  /** The two-step way: intent, call, result. Resolves when the CA has decided, or when it has taken an order. Uses up the place. */
+  /**
+   * The two-step way: intent, call, result. Resolves when the CA has decided, or when it has taken an order. Whoever has called
+   * `demandOpen` before the intent was written is admitted: that the CA is busy by now costs no attempt.
+   */
   const issueOutside = async (
     subject: Subject,
     running: JobRow,
@@ -196,7 +199,7 @@ export const signingService = (deps: SigningDeps) => {
     issuer: OpenIssuer,
     actor: Actor,
     sealedKey: Buffer | null,
-    place?: Place,
+    isAdmitted = false,
   ): Promise<CsrOutcome> => {
     inHand.add(running.id)
     /** Signed after the call was given up, and the job with it: recorded, so that it can be revoked. */
@@ -214,7 +217,7 @@ export const signingService = (deps: SigningDeps) => {
         const issue = () => issuer.connector.issue(requestFor(subject, csrPem, running.id))
         const result = issuer.inProcess
           ? await issue()
-          : await gates.ask(subject.certificate.issuerId, issue, { onLate: keepLate, place })
+          : await gates.ask(subject.certificate.issuerId, issue, { onLate: keepLate, isAdmitted })
         const ordered = asOrdered(result)
         if (ordered !== null && sealedKey !== null) {
           throw new AppError("not_supported", "the issuer decides later, and the server does not keep a key that long")
@@ -234,7 +237,6 @@ export const signingService = (deps: SigningDeps) => {
       await surely(() => recordOrder(running, orderId))
       return "csr_accepted"
     } finally {
-      place?.leave()
       inHand.delete(running.id)
     }
   }
@@ -283,24 +285,6 @@ export const signingService = (deps: SigningDeps) => {
       if (running !== null) await lifecycle.afterMove(tx, job, running)
       return running
     })
-
-  /**
-   * `start`, with a place in front of the CA: one that is busy, or left alone for now, costs no attempt.
-   * @throws AppError `unavailable` the CA is not to be asked now; nothing was written
-   */
-  const startInPlace = async (
-    issuerId: string,
-    ...given: Parameters<typeof start>
-  ): Promise<{ running: JobRow; place: Place } | null> => {
-    const place = gates.admit(issuerId)
-    let running: JobRow | null = null
-    try {
-      running = await start(...given)
-    } finally {
-      if (running === null) place.leave()
-    }
-    return running && { running, place }
-  }
 
   /** Asks the CA about an open order and finishes the job when it has decided. */
   const followOrder = async (job: JobRow): Promise<void> => {
@@ -358,7 +342,6 @@ export const signingService = (deps: SigningDeps) => {
     complete,
     fail,
     start,
-    startInPlace,
     issueOutside,
     issueWithin,
     followOrder,

@@ -47,7 +47,7 @@ test("asks an issuer so many times at once, has a few wait, and sends the others
   }
   const asked = [gates.ask("slow", call), gates.ask("slow", call), gates.ask("slow", call)]
   await until("two are asked", () => answers.length === 2)
-  expect(() => gates.admit("slow")).toThrow("issuer slow is busy")
+  expect(() => gates.demandOpen("slow")).toThrow("issuer slow is busy")
   expect(await refused("slow")).toBeGreaterThan(0)
   expect(await refused("quick")).toBe(0)
   answers[0]?.resolve("first")
@@ -58,18 +58,15 @@ test("asks an issuer so many times at once, has a few wait, and sends the others
   expect(await refused("slow")).toBe(0)
 })
 
-test("keeps a place for who was let in and has something to write first", async () => {
+test("does not send away who was let in and has written so, however many came meanwhile", async () => {
   const { gates, refused } = gatesOf({ atOnce: 1, waiting: 0 })
-  const place = gates.admit("one")
+  gates.demandOpen("one")
+  const answer = Promise.withResolvers<string>()
+  const meanwhile = gates.ask("one", () => answer.promise)
   expect(await refused("one")).toBeGreaterThan(0)
-  expect(() => gates.admit("one")).toThrow("issuer one is busy")
-  expect(await gates.ask("one", async () => "answered", { place })).toBe("answered")
-  // It is used up; given back once more, it frees none of others.
-  const another = gates.admit("one")
-  place.leave()
-  expect(await refused("one")).toBeGreaterThan(0)
-  another.leave()
-  expect(await refused("one")).toBe(0)
+  const admitted = gates.ask("one", async () => "second", { isAdmitted: true })
+  answer.resolve("first")
+  expect(await Promise.all([meanwhile, admitted])).toEqual(["first", "second"])
 })
 
 test("leaves an issuer alone when hardly any call succeeds, longer each time, and lets one call find out", async () => {

@@ -38,16 +38,8 @@ const longestPauseMs = 15 * 60_000
 /** When to come back where there are too many callers, in seconds. */
 const busySeconds = 5
 
-/** In front of an issuer. Whoever has one is not told that it is busy. */
-export interface Place {
-  /** Gives it back; nothing happens when it was used or given back before. */
-  leave(): void
-}
-
 interface Gate {
   underWay: number
-  /** Places of callers that have something to write before they ask. */
-  promised: number
   readonly waiting: (() => void)[]
   outcomes: { readonly at: number; readonly isGood: boolean }[]
   /** Closed until then, in milliseconds; 0 is open. */
@@ -71,8 +63,8 @@ export interface AskOptions<R> {
   readonly mostMs?: number
   /** Hears what a call brought after it had been given up. */
   readonly onLate?: (result: R) => void
-  /** What `admit` gave. */
-  readonly place?: Place | undefined
+  /** `demandOpen` has let it in, and the intent is written: however many came meanwhile, it waits for its turn. */
+  readonly isAdmitted?: boolean
 }
 
 export const issuerGates = ({ clock, settings, onDegraded, onRecovered, onError }: Deps) => {
@@ -84,7 +76,6 @@ export const issuerGates = ({ clock, settings, onDegraded, onRecovered, onError 
     if (known !== undefined) return known
     const gate: Gate = {
       underWay: 0,
-      promised: 0,
       waiting: [],
       outcomes: [],
       closedUntil: 0,
@@ -152,14 +143,14 @@ export const issuerGates = ({ clock, settings, onDegraded, onRecovered, onError 
   }
 
   const demandRoom = (issuerId: string, gate: Gate): void => {
-    const asking = gate.underWay + gate.waiting.length + gate.promised
-    if (asking >= atOnce + mostWaiting) throw refusal(`issuer ${issuerId} is busy`, busySeconds)
+    if (gate.underWay >= atOnce && gate.waiting.length >= mostWaiting) {
+      throw refusal(`issuer ${issuerId} is busy`, busySeconds)
+    }
   }
 
   /** Resolves when it is this caller's turn. @throws AppError `unavailable` */
-  const enter = async (issuerId: string, gate: Gate, place: Place | undefined): Promise<void> => {
-    place?.leave()
-    demandRoom(issuerId, gate)
+  const enter = async (issuerId: string, gate: Gate, isAdmitted: boolean): Promise<void> => {
+    if (!isAdmitted) demandRoom(issuerId, gate)
     if (gate.underWay >= atOnce) {
       // The turn is handed over: whoever leaves does not count it down first.
       await new Promise<void>((resolve) => gate.waiting.push(resolve))
@@ -174,22 +165,14 @@ export const issuerGates = ({ clock, settings, onDegraded, onRecovered, onError 
 
   return {
     /**
-     * A place for a call that follows soon: to be taken before anything is written that says that the issuer is being asked.
-     * @throws AppError `unavailable` with `retry_after` in seconds: the issuer is not to be asked now
+     * Whether the issuer may be asked now. To be called before anything is written that says that it is being asked.
+     * @throws AppError `unavailable` with `retry_after` in seconds
      */
-    admit(issuerId: string): Place {
+    demandOpen(issuerId: string): void {
       const gate = gateOf(issuerId)
       const closed = closedReason(issuerId, gate)
       if (closed !== null) throw closed
       demandRoom(issuerId, gate)
-      gate.promised += 1
-      let isHeld = true
-      return {
-        leave() {
-          if (isHeld) gate.promised -= 1
-          isHeld = false
-        },
-      }
     },
 
     /** Whether it may be asked as far as is known; others may be waiting for it. */
@@ -202,10 +185,10 @@ export const issuerGates = ({ clock, settings, onDegraded, onRecovered, onError 
     async ask<R>(
       issuerId: string,
       call: () => Promise<R>,
-      { onLate, place, mostMs = callMs }: AskOptions<R> = {},
+      { onLate, isAdmitted = false, mostMs = callMs }: AskOptions<R> = {},
     ): Promise<R> {
       const gate = gateOf(issuerId)
-      await enter(issuerId, gate, place)
+      await enter(issuerId, gate, isAdmitted)
       let timer: ReturnType<typeof setTimeout> | undefined
       let isProbe = false
       try {
@@ -249,7 +232,7 @@ export type IssuerGates = ReturnType<typeof issuerGates>
 
 /** Where nothing is limited. */
 export const openGates: IssuerGates = {
-  admit: () => ({ leave: () => {} }),
+  demandOpen: () => {},
   isOpen: () => true,
   ask: (_issuerId, call) => call(),
 }

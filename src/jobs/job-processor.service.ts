@@ -28,9 +28,9 @@ interface Deps {
   queue: Pick<JobQueue, "create" | "move" | "endRetries">
   certificates: Pick<CertificateStore, "get" | "lock" | "renewing">
   lifecycle: Pick<LifecycleService, "afterJob" | "afterMove" | "settle" | "servingAgents" | "reasonToEnd">
-  issuance: Pick<IssuanceService, "fail" | "startInPlace" | "subjectOf" | "issueWithin" | "followOrder" | "inHand">
+  issuance: Pick<IssuanceService, "fail" | "start" | "subjectOf" | "issueWithin" | "followOrder" | "inHand">
   openIssuer: (issuerId: string) => Promise<OpenIssuer>
-  gates: Pick<IssuerGates, "isOpen">
+  gates: Pick<IssuerGates, "demandOpen" | "isOpen">
   rollouts: Pick<RolloutService, "stillRunning" | "inNeed">
   serving: Pick<ServingStore, "placesOf">
   seal: (plain: Buffer) => Buffer
@@ -153,20 +153,17 @@ export const jobProcessorService = (deps: Deps) => {
   const issueWithOwnKey = async (job: JobRow & { certificateId: string }): Promise<void> => {
     const certificate = await certificates.get(job.certificateId)
     if (certificate === null) return
+    deps.gates.demandOpen(certificate.issuerId)
     const subject = await issuance.subjectOf(certificate)
     const key = await generateKey("rsa-2048")
     const csrPem = buildCsr({ commonName: certificate.commonName, sans: certificate.sans, privateKey: key })
     const csr = parseCsr(csrPem)
-    const { issuerId } = certificate
-    const by = { agentId: null, attempts: job.attempts + 1 }
-    const started = await issuance.startInPlace(issuerId, job, csr, csrPem, by, systemActor)
-    if (started === null) return
-    const { running, place } = started
+    const running = await issuance.start(job, csr, csrPem, { agentId: null, attempts: job.attempts + 1 }, systemActor)
+    if (running === null) return
     let issuer: OpenIssuer
     try {
-      issuer = await openIssuer(issuerId)
+      issuer = await openIssuer(certificate.issuerId)
     } catch (error) {
-      place.leave()
       return issuance.fail(running, error, "renewal_job_failed", systemActor)
     }
     await issuance.issueWithin(
@@ -177,7 +174,7 @@ export const jobProcessorService = (deps: Deps) => {
       issuer,
       systemActor,
       deps.seal(Buffer.from(privateKeyPem(key))),
-      place,
+      true,
     )
   }
 
