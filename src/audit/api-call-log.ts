@@ -29,7 +29,8 @@ interface Deps {
   readonly capacity?: number
 }
 
-const batchSize = 500
+/** Rows of one statement: more would take the database so long that others notice. */
+const batchSize = 100
 const log = logger("audit")
 
 export const apiCallLog = ({ db, events, clock, capacity = 20_000 }: Deps) => {

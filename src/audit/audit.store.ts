@@ -1,7 +1,7 @@
 /** The audit trail's rows: inserted and read, never changed (triggers in both dialects refuse it). */
 import { and, count, eq, gt, gte, lt, lte, type SQL, sql } from "drizzle-orm"
 import type { Db, Tx } from "../db/db"
-import { hotInsertCount } from "../db/hot"
+import { hotInsertNew } from "../db/hot"
 import { listing, type Slice, type TextFilter } from "../db/listing"
 import { rowCounts } from "../db/row-counts"
 import { equalities } from "../db/unindexed"
@@ -56,7 +56,7 @@ export const auditStore = ({ t, read, scan, dialect }: Pick<Db, "t" | "read" | "
       listed.matches(filter.search),
     )
   }
-  const insertRows = hotInsertCount("insert_audit_events", t.auditEvents, t.auditEvents.id)
+  const insertRows = hotInsertNew("insert_audit_events", t.auditEvents)
   const counts = rowCounts({ t, read })
   /** Text may be in any of millions of rows. */
   const readerFor = ({ search }: AuditFilter) => (listed.matches(search) === undefined ? read : scan)
@@ -99,10 +99,11 @@ export const auditStore = ({ t, read, scan, dialect }: Pick<Db, "t" | "read" | "
     return all - before - after
   }
   return {
-    async insert(tx: Tx, events: readonly AuditEvent[]): Promise<void> {
+    /** Fails where one of the events exists. `beforeLast` is called with nothing but the last statement to come. */
+    async insert(tx: Tx, events: readonly AuditEvent[], beforeLast?: () => void): Promise<void> {
       for (let from = 0; from < events.length; from += chunk) {
-        const some = events.slice(from, from + chunk)
-        if ((await insertRows(tx, some)) < some.length) throw new Error("an audit event has an id that is taken")
+        if (from + chunk >= events.length) beforeLast?.()
+        await insertRows(tx, events.slice(from, from + chunk))
       }
     },
     /** Newest first. */

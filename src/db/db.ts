@@ -19,6 +19,12 @@ declare const transactional: unique symbol
 /** Reads and writes inside one transaction. The brand keeps `db.read` from being passed where a transaction is meant. */
 export type Tx = Query & Pick<Builder, "insert" | "update" | "delete"> & { readonly [transactional]: true }
 
+/**
+ * Writes what a transaction gathered, at its end. Where it calls `beforeLast`, COMMIT may go out with the one statement that it sends
+ * afterwards: whatever could be wrong with that has to make the statement fail.
+ */
+export type Gatherer<T> = (tx: Tx, items: readonly T[], beforeLast?: () => void) => Promise<void>
+
 /** What the migration runner needs and stores must not have: statements as text, on the connection that holds the lock. */
 export interface SchemaConnection {
   /** Runs text that takes no parameters, several statements if need be. */
@@ -52,7 +58,7 @@ export interface DbHandle {
    * Hands what one transaction has to write in many places to `write` together, as the last thing before its COMMIT: one statement
    * instead of several. Until then the transaction itself does not see it.
    */
-  gather<T>(tx: Tx, write: (tx: Tx, items: readonly T[]) => Promise<void>, items: readonly T[]): void
+  gather<T>(tx: Tx, write: Gatherer<T>, items: readonly T[]): void
   /**
    * After the COMMIT every subscriber of every process on this database hears `topic`. An accelerator: it may be lost, so
    * whoever listens also polls. `payload` is at most about 7,500 bytes: send ids, not rows.

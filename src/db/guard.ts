@@ -6,15 +6,12 @@
 
 import { AsyncLocalStorage } from "node:async_hooks"
 import { AppError } from "../errors"
-import type { Tx } from "./db"
+import type { Gatherer, Tx } from "./db"
 
 export interface Signal {
   readonly topic: string
   readonly payload: string
 }
-
-/** Writes what a transaction gathered, at its end. */
-export type Gatherer<T> = (tx: Tx, items: readonly T[]) => Promise<void>
 
 /** One run of one transaction. */
 export class Turn {
@@ -24,6 +21,10 @@ export class Turn {
   readonly effects: (() => void)[] = []
   readonly #gathered = new Map<Gatherer<never>, unknown[]>()
   readonly signals: Signal[] = []
+  /** The next statement is the last one. */
+  endsWithNext = false
+  /** COMMIT, where it went out with the last statement. */
+  commit: Promise<unknown> | undefined
 
   constructor(readonly tx: Tx) {}
 
@@ -37,7 +38,8 @@ export class Turn {
   async writeGathered(): Promise<void> {
     for (const [write, items] of this.#gathered) {
       this.#gathered.delete(write)
-      await write(this.tx, items as never[])
+      const isLast = this.#gathered.size === 0
+      await write(this.tx, items as never[], isLast ? () => (this.endsWithNext = true) : undefined)
     }
   }
 }

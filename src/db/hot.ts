@@ -43,7 +43,8 @@ type Answered = Record<string, SQLiteColumn>
 
 const allOf = (table: SQLiteTable): Answered => getTableColumns(table) as Answered
 
-const insertAnswering = <T extends SQLiteTable, R>(name: string, table: T, answered: Answered) => {
+/** `answered` null: nothing is answered, and a row that exists makes the statement fail. */
+const insertAnswering = <T extends SQLiteTable, R>(name: string, table: T, answered: Answered | null) => {
   type Row = T["$inferInsert"]
   const columns = Object.entries(getTableColumns(table))
   const places: string[][] = []
@@ -53,15 +54,14 @@ const insertAnswering = <T extends SQLiteTable, R>(name: string, table: T, answe
     places[row] = known
     return known
   }
-  const inserting = (tx: Tx, rows: readonly Row[]) =>
-    tx
-      .insert(table)
-      .values([...rows])
-      .onConflictDoNothing()
-      .returning(answered)
-  const insertingMany = hot(`${name}_many`, (tx: Tx) =>
-    tx.insert(table).select(selectJsonRows(table)).onConflictDoNothing().returning(answered),
-  )
+  const inserting = (tx: Tx, rows: readonly Row[]) => {
+    const statement = tx.insert(table).values([...rows])
+    return answered === null ? statement : statement.onConflictDoNothing().returning(answered)
+  }
+  const insertingMany = hot<Tx, unknown>(`${name}_many`, (tx: Tx) => {
+    const statement = tx.insert(table).select(selectJsonRows(table))
+    return answered === null ? statement : statement.onConflictDoNothing().returning(answered)
+  })
   const isJson = hasJsonRows(table)
   const most = mostKept(table)
   const prepared = new Map<number, ReturnType<typeof hot<Tx, unknown>>>()
@@ -107,6 +107,12 @@ export const hotInsert = <T extends SQLiteTable>(name: string, table: T) =>
 export const hotInsertCount = <T extends SQLiteTable>(name: string, table: T, counted: SQLiteColumn) => {
   const insert = insertAnswering<T, object>(name, table, { counted })
   return async (tx: Tx, rows: readonly T["$inferInsert"][]): Promise<number> => (await insert(tx, rows)).length
+}
+
+/** Inserts rows of which none may exist: it fails where one does, and nothing has to be looked at afterwards. */
+export const hotInsertNew = <T extends SQLiteTable>(name: string, table: T) => {
+  const insert = insertAnswering<T, never>(name, table, null)
+  return async (tx: Tx, rows: readonly T["$inferInsert"][]): Promise<void> => void (await insert(tx, rows))
 }
 
 /** `hotInsert` for those who know the rows themselves: the ids of those that were stored. */

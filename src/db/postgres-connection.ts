@@ -109,7 +109,9 @@ export class PostgresConnection {
       try {
         if (givingWay.over !== undefined && !isUrgent()) await givingWay.over
         if (this.#begun !== undefined && !isRead(text)) await this.#begun
-        return await this.send(text, parameters, options, asArrays)
+        const answer = this.send(text, parameters, options, asArrays)
+        if (turn.endsWithNext) this.#commit(turn)
+        return await answer
       } catch (error) {
         turn.failure ??= { error }
         throw error
@@ -163,6 +165,13 @@ export class PostgresConnection {
     )
     this.#begun = begun
     return begun
+  }
+
+  /** Goes out with the statement before it. Where that fails, COMMIT is a rollback; later ones would be outside of the transaction. */
+  #commit(turn: Turn): void {
+    turn.running = false
+    turn.commit = this.send("commit")
+    turn.commit.catch(() => undefined) // waited for at the end
   }
 
   async send(text: string, parameters: unknown[] = [], options?: SendOptions, asArrays = false): Promise<unknown> {

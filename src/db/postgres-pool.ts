@@ -95,7 +95,7 @@ export class PostgresPool {
       within(connection, this.#options.deadlineMilliseconds, deadlineError, async () => {
         const turn = new Turn(connection.tx)
         if (!isUrgent()) await this.#givingWay.over
-        const result = await between(connection, this.#begin(connection), async () => {
+        const result = await between(connection, this.#begin(connection), turn, async () => {
           connection.turn = turn
           try {
             const value = await connection.whileAlive(inTurn(turn, run))
@@ -115,7 +115,7 @@ export class PostgresPool {
 
   changeSchema<R>(run: (connection: SchemaConnection) => Promise<R>): Promise<R> {
     return this.#lend("transaction", (connection) =>
-      between(connection, connection.begin(), async () => {
+      between(connection, connection.begin(), null, async () => {
         await connection.send("select pg_advisory_xact_lock($1)", [schemaLock])
         return await connection.whileAlive(
           run({
@@ -260,8 +260,16 @@ const within = async <R>(
   }
 }
 
-/** `work` and COMMIT or ROLLBACK: as plain statements, since a pool's own `begin` does not survive a restart. */
-const between = async <R>(connection: PostgresConnection, begun: Promise<void>, work: () => Promise<R>): Promise<R> => {
+/**
+ * `work` and COMMIT, if that has not gone out with the last statement, or ROLLBACK: as plain statements, since a pool's own `begin` does
+ * not survive a restart.
+ */
+const between = async <R>(
+  connection: PostgresConnection,
+  begun: Promise<void>,
+  turn: Pick<Turn, "commit"> | null,
+  work: () => Promise<R>,
+): Promise<R> => {
   // Waited for at the end only, and by what writes.
   begun.catch(() => undefined)
   let result: R
@@ -278,6 +286,6 @@ const between = async <R>(connection: PostgresConnection, begun: Promise<void>, 
     }
     throw error
   }
-  await connection.send("commit")
+  await (turn?.commit ?? connection.send("commit"))
   return result
 }

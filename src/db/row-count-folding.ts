@@ -8,8 +8,8 @@ import type { Db, Tx } from "./db"
 import { hot } from "./hot"
 import { combinationsOn, foldFunction, sumsBy } from "./row-count-sql"
 
-/** Changes of one table that PostgreSQL adds at a time: some tens of milliseconds. */
-const postgresPiece = 5000
+/** Changes of one table that PostgreSQL adds at a time: some milliseconds. */
+const postgresPiece = 1000
 
 const foldOnPostgres = async ({ t, read, transaction, vacuum }: Db, signal?: AbortSignal): Promise<void> => {
   const { source } = t.rowChanges

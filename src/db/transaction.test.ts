@@ -215,6 +215,30 @@ onEachDialect("transaction", (openDb, dialect) => {
     expect(await teamCount(db)).toBe(0)
   })
 
+  test("has nothing of anything when the last statement fails, with which COMMIT may have gone out", async () => {
+    const db = await openDb()
+    const taken = team("taken")
+    await db.transaction(async (tx) => void (await tx.insert(db.t.teams).values(taken)))
+    const write = async (tx: Tx, rows: readonly (typeof taken)[], beforeLast?: () => void) => {
+      beforeLast?.()
+      await tx.insert(db.t.teams).values([...rows])
+    }
+    const effects: string[] = []
+    const once = (rows: readonly (typeof taken)[]) =>
+      db.transaction(async (tx) => {
+        await addTeam(db, tx, newId("beside-"))
+        db.gather(tx, write, rows)
+        db.afterCommit(tx, () => effects.push("committed"))
+      })
+    for (let time = 0; time < 30; time += 1)
+      expect(problemOf(await failureOf(once([team("new"), taken])))).not.toBeNull()
+    expect(await teamCount(db)).toBe(1)
+    expect(effects).toEqual([])
+    await Promise.all(Array.from({ length: 30 }, (_, n) => once([team(`new ${n}`)])))
+    expect(await teamCount(db)).toBe(61)
+    expect(effects).toHaveLength(30)
+  })
+
   test("stays committed when an effect throws", async () => {
     const db = await openDb()
     await db.transaction(async (tx) => {
