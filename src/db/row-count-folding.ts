@@ -8,23 +8,30 @@ import type { Db, Tx } from "./db"
 import { hot } from "./hot"
 import { combinationsOn, foldFunction, sumsBy } from "./row-count-sql"
 
-/** Changes of one table that PostgreSQL adds at a time: some milliseconds. */
+/** Changes of one table that PostgreSQL adds with one statement: some milliseconds, in which others wait. */
 const postgresPiece = 1000
+/** Of one transaction, each of which waits for its turn. */
+const piecesTogether = 10
 
 const foldOnPostgres = async ({ t, read, transaction, vacuum }: Db, signal?: AbortSignal): Promise<void> => {
   const { source } = t.rowChanges
   let total = 0
-  const fold = (table: TableName): Promise<number> =>
+  /** Whether there is more. */
+  const fold = (table: TableName): Promise<boolean> =>
     transaction(async (tx) => {
       const call = sql.raw(`${foldFunction(table)}(${postgresPiece}) as folded`)
-      const [row] = await tx.select({ folded: sql`folded`.mapWith(Number) }).from(call)
-      total += row?.folded ?? 0
-      return row?.folded ?? 0
+      for (let piece = 0; piece < piecesTogether; piece += 1) {
+        const [row] = await tx.select({ folded: sql`folded`.mapWith(Number) }).from(call)
+        const folded = row?.folded ?? 0
+        total += folded
+        if (folded < postgresPiece) return false
+      }
+      return true
     })
   for (const row of await read.selectDistinct({ source }).from(t.rowChanges)) {
     // What is written by a version that counts more tables is left to it.
     const table = tableNames.find((name) => name === row.source)
-    while (table !== undefined && signal?.aborted !== true && (await fold(table)) === postgresPiece);
+    while (table !== undefined && signal?.aborted !== true && (await fold(table)));
   }
   // Every count reads the whole table, and what was deleted with it.
   if (total >= muchFolded) await vacuum(getTableName(t.rowChanges))
