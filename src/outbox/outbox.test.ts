@@ -200,12 +200,15 @@ onEachDialect("the outbox", (openDb) => {
       let left = fuse
       const death = new AbortController()
       const { promise: dead, resolve: die } = Promise.withResolvers<void>()
+      const begun: Promise<unknown>[] = []
       // After so many transactions the process is gone: what it waits for never comes.
       const dying: Db = {
         ...real,
         async transaction<R>(run: (tx: Tx) => Promise<R>): Promise<R> {
           if (left <= 0) return new Promise<never>(() => {})
-          const result = await real.transaction(run)
+          const running = real.transaction(run)
+          begun.push(running)
+          const result = await running
           left -= 1
           if (left > 0) return result
           death.abort()
@@ -228,6 +231,8 @@ onEachDialect("the outbox", (openDb) => {
       const survivor = setUp(real, handlers, clock)
       await survivor.add("greet", "peer", 1, 2, 3)
       await Promise.race([setUp(dying, handlers, clock).worker.work(death.signal), dead])
+      // Those beside it go on here, and hold rows for a moment in which nobody else gets them.
+      await Promise.allSettled(begun)
       clock.advance(10 * minuteMs)
       await survivor.worker.work(never)
       expect((await survivor.rows()).every((row) => row.doneAt !== null)).toBe(true)
